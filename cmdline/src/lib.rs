@@ -1,0 +1,2 @@
+//! The words: kernel command line to typed requests. No I/O, no unsafe.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! PID 1 of early userspace.
+fn main() {}

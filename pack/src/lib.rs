@@ -1,0 +1,2 @@
+//! The suitcase: builds the initramfs.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! The proof: scenarios that boot real kernels and real distributions.

@@ -1,0 +1,2 @@
+//! The one entry point for developers: cargo xtask COMMAND.
+fn main() {}
