@@ -1,2 +1,8 @@
-//! The eyes: bytes of a block device to facts. No I/O beyond the `ReadAt` trait, no unsafe.
+//! The eyes: bytes of a block device to facts. No I/O beyond the [`ReadAt`] trait, no unsafe.
 #![forbid(unsafe_code)]
+
+pub mod content;
+pub mod read;
+
+pub use content::{Content, Kind, Partition, PartitionTable, Signature};
+pub use read::{ReadAt, ReadError};

@@ -1,0 +1,158 @@
+//! What a device holds, in the terms that the rest of the program decides with.
+
+/// The kind of a signature, named as blkid's `TYPE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// ext2 (no journal, no ext3/ext4 features).
+    Ext2,
+    /// ext3.
+    Ext3,
+    /// ext4.
+    Ext4,
+    /// XFS.
+    Xfs,
+    /// Btrfs.
+    Btrfs,
+    /// FAT12/16/32.
+    Vfat,
+    /// SquashFS 4.
+    Squashfs,
+    /// EROFS.
+    Erofs,
+    /// ISO 9660.
+    Iso9660,
+    /// Swap space.
+    Swap,
+    /// Swap space that holds a hibernation image.
+    SwSuspend,
+    /// LUKS version 1.
+    Luks1,
+    /// LUKS version 2.
+    Luks2,
+    /// LVM2 physical volume.
+    Lvm2Pv,
+    /// Linux MD member (any metadata version).
+    MdMember,
+}
+
+impl Kind {
+    /// blkid's `TYPE` for this kind; for file systems also the name that mount(2) takes.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Ext2 => "ext2",
+            Kind::Ext3 => "ext3",
+            Kind::Ext4 => "ext4",
+            Kind::Xfs => "xfs",
+            Kind::Btrfs => "btrfs",
+            Kind::Vfat => "vfat",
+            Kind::Squashfs => "squashfs",
+            Kind::Erofs => "erofs",
+            Kind::Iso9660 => "iso9660",
+            Kind::Swap => "swap",
+            Kind::SwSuspend => "swsuspend",
+            Kind::Luks1 | Kind::Luks2 => "crypto_LUKS",
+            Kind::Lvm2Pv => "LVM2_member",
+            Kind::MdMember => "linux_raid_member",
+        }
+    }
+
+    /// Whether it can be mounted.
+    #[must_use]
+    pub fn is_filesystem(self) -> bool {
+        matches!(
+            self,
+            Kind::Ext2
+                | Kind::Ext3
+                | Kind::Ext4
+                | Kind::Xfs
+                | Kind::Btrfs
+                | Kind::Vfat
+                | Kind::Squashfs
+                | Kind::Erofs
+                | Kind::Iso9660
+        )
+    }
+
+    /// Whether it hides another block device.
+    #[must_use]
+    pub fn is_container(self) -> bool {
+        matches!(self, Kind::Luks1 | Kind::Luks2 | Kind::Lvm2Pv | Kind::MdMember)
+    }
+}
+
+/// One valid signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// What it is.
+    pub kind: Kind,
+    /// `UUID` exactly as blkid prints it; `None` where the format has none or it is all zero.
+    pub uuid: Option<String>,
+    /// `LABEL` as raw bytes, trimmed as blkid does; `None` when empty.
+    pub label: Option<Vec<u8>>,
+    /// `UUID_SUB` (btrfs device, MD member).
+    pub uuid_sub: Option<String>,
+    /// `VERSION` as blkid prints it.
+    pub version: Option<String>,
+    /// Why the signature should be met with doubt (bad checksum of one copy, truncated device), if so.
+    pub doubt: Option<String>,
+}
+
+/// One entry of a partition table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    /// Number as the kernel gives it (1-based; logical MBR partitions from 5).
+    pub number: u32,
+    /// First byte.
+    pub start: u64,
+    /// Length in bytes.
+    pub length: u64,
+    /// `PARTUUID` as the kernel and blkid print it (lower case).
+    pub uuid: String,
+    /// GPT name, UTF-8; `None` when empty or MBR.
+    pub name: Option<String>,
+    /// GPT type GUID in lower case, or the MBR type as `0xNN`.
+    pub kind: String,
+    /// GPT attribute bits, or the MBR boot flag.
+    pub flags: u64,
+}
+
+/// A partition table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionTable {
+    /// `true` for GPT, `false` for MBR.
+    pub gpt: bool,
+    /// `PTUUID` as blkid prints it.
+    pub uuid: String,
+    /// Entries in use, ascending by number.
+    pub partitions: Vec<Partition>,
+    /// Why the table should be met with doubt (primary header bad, backup used), if so.
+    pub doubt: Option<String>,
+}
+
+/// Everything found on one device.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Content {
+    /// Valid signatures; more than one means that the content is ambiguous.
+    pub signatures: Vec<Signature>,
+    /// Partition table, if any.
+    pub table: Option<PartitionTable>,
+}
+
+impl Content {
+    /// The one signature, unless there is none or several.
+    #[must_use]
+    pub fn only(&self) -> Option<&Signature> {
+        match self.signatures.as_slice() {
+            [one] => Some(one),
+            _ => None,
+        }
+    }
+
+    /// Whether two or more valid signatures contradict each other.
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        self.signatures.len() > 1
+    }
+}
