@@ -1,2 +1,12 @@
 //! The mind: plan and event to new state and commands. No syscalls, no clock, no threads.
 #![forbid(unsafe_code)]
+
+pub mod command;
+pub mod event;
+pub mod explain;
+pub mod time;
+
+pub use command::{Action, Command, CryptOptions, GiveUp, Loudness, MountRequest, SecretSource};
+pub use event::{CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Event, Failure, Outcome, SecretId};
+pub use explain::Explanation;
+pub use time::Moment;

@@ -1,0 +1,159 @@
+//! What the engine asks for.
+
+use cmdline::plan::{Access, BreakPoint, EmergencyAction};
+
+use crate::event::{CommandId, DevName, SecretId};
+use crate::explain::Explanation;
+
+/// A numbered request. The caller answers [`Action`]s that say so with exactly one `Identified`, `Done` or
+/// `Failed` event that carries the number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// Its number.
+    pub id: CommandId,
+    /// What to do.
+    pub action: Action,
+}
+
+/// How loud a line is (syslog priorities).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Loudness {
+    /// LOG_ERR
+    Error,
+    /// LOG_WARNING
+    Warning,
+    /// LOG_NOTICE
+    Notice,
+    /// LOG_INFO
+    Info,
+    /// LOG_DEBUG
+    Debug,
+}
+
+/// Where the bytes that open a container come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// A secret that the caller already holds.
+    Held(SecretId),
+    /// A file of the initramfs, with crypttab's `keyfile-offset=` and `keyfile-size=` (bytes).
+    File {
+        /// Absolute path in the initramfs.
+        path: String,
+        /// Bytes to skip.
+        offset: u64,
+        /// Bytes to use; `None` is all.
+        size: Option<u64>,
+    },
+}
+
+/// How a mapping is to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CryptOptions {
+    /// Pass discards through.
+    pub discard: bool,
+    /// Map read-only.
+    pub read_only: bool,
+    /// Bypass dm-crypt's read work queue.
+    pub no_read_workqueue: bool,
+    /// Bypass dm-crypt's write work queue.
+    pub no_write_workqueue: bool,
+    /// Use the submitting CPU's crypto.
+    pub same_cpu_crypt: bool,
+    /// Submit from the crypt CPUs.
+    pub submit_from_crypt_cpus: bool,
+    /// Only this keyslot.
+    pub keyslot: Option<u32>,
+}
+
+/// How the root file system is to be mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountRequest {
+    /// On what.
+    pub device: DevName,
+    /// Types to try, in order; never empty.
+    pub fstypes: Vec<String>,
+    /// `rootflags=`.
+    pub flags: Option<String>,
+    /// `ro`/`rw`.
+    pub access: Option<Access>,
+    /// Consult the root's own `/etc/fstab` for what the command line leaves open.
+    pub fstab: bool,
+    /// The kernel refuses writes to the device.
+    pub device_read_only: bool,
+}
+
+/// A request to the hands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Read the device and answer `Identified`, or `Failed`.
+    Identify(DevName),
+    /// Load these modules or aliases with their dependencies; answer `Done` or `Failed`.
+    LoadModules(Vec<String>),
+    /// Load what typing needs (keyboards); no answer.
+    LoadInputDrivers,
+    /// Every urgent driver is loaded and root is still missing: load the rest too; no answer.
+    LoadOtherDrivers,
+    /// Make these links (paths relative to `/dev`) point at the device and drop others that point at it; no answer.
+    Link(DevName, Vec<String>),
+    /// Open an encrypted container; answer `Done` or `Failed`. The mapping shows up as a `Device` event.
+    OpenCrypt {
+        /// The container.
+        device: DevName,
+        /// Name below `/dev/mapper`.
+        name: String,
+        /// What opens it.
+        secret: SecretSource,
+        /// How.
+        options: CryptOptions,
+    },
+    /// Mount the device read-only, read this file and keep it as a secret; answer `Done(Secret)` or `Failed`.
+    ReadKey {
+        /// Where the file lies.
+        device: DevName,
+        /// Its file system.
+        fstype: String,
+        /// Path on that file system.
+        path: String,
+        /// Bytes to skip.
+        offset: u64,
+        /// Bytes to use; `None` is all.
+        size: Option<u64>,
+    },
+    /// Ask on every console; answered by any number of `Typed` events until `StopAsking`. Repeated when the text changes.
+    AskPassphrase {
+        /// The question, without the trailing `: `.
+        prompt: String,
+        /// Why it is asked again, e.g. `wrong passphrase, 2 tries left`.
+        note: Option<String>,
+    },
+    /// Take the question back; no answer.
+    StopAsking,
+    /// Mount root at `/sysroot`; answer `Done` or `Failed`.
+    Mount(MountRequest),
+    /// Check the init on `/sysroot`, then hand over. Answers only on failure, with nothing moved.
+    SwitchRoot {
+        /// `init=`; `None` is `/sbin/init`.
+        init: Option<String>,
+        /// Its arguments, without its name.
+        args: Vec<String>,
+    },
+    /// Stop at a break point; answered by `Event::Continue`.
+    Break(BreakPoint),
+    /// Say a line; no answer.
+    Say(Loudness, String),
+    /// Print the tree; no answer.
+    Explain(Loudness, Explanation),
+    /// The boot cannot go on and an operator may look: prompt or shell. Answered by `Retry` or `UseRoot`, if at all.
+    Rescue,
+    /// The boot cannot go on and no shell is allowed.
+    GiveUp(GiveUp),
+}
+
+/// The end without a shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GiveUp {
+    /// `rd.emergency=`.
+    Act(EmergencyAction),
+    /// Leave it to the kernel's `panic=`.
+    Panic,
+}

@@ -1,0 +1,171 @@
+//! What the engine is told.
+
+use std::fmt;
+
+use ondisk::Content;
+
+/// A block device's kernel name (`vda1`, `dm-0`), with `!` already turned into `/`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DevName(pub String);
+
+impl fmt::Display for DevName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for DevName {
+    fn from(name: &str) -> Self {
+        DevName(name.to_owned())
+    }
+}
+
+/// What sysfs says of a block device.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeviceFacts {
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// The whole disk, for a partition.
+    pub parent: Option<DevName>,
+    /// Partition number.
+    pub partn: Option<u32>,
+    /// Size in bytes; 0 for a device without medium.
+    pub size: u64,
+    /// Logical sector size in bytes.
+    pub sector_size: u32,
+    /// The kernel refuses writes.
+    pub read_only: bool,
+    /// `diskseq`: tells a re-plugged disk from the one that had its name before; 0 when unknown.
+    pub diskseq: u64,
+    /// Device-mapper name and UUID; present only once the device has a live table and is not suspended.
+    pub dm: Option<DmFacts>,
+    /// Devices below this one (sysfs `slaves/`).
+    pub slaves: Vec<DevName>,
+    /// Serial number as udev's `ID_SERIAL_SHORT`.
+    pub serial: Option<String>,
+    /// Link names below `/dev/disk/by-id` that need no content, e.g. `virtio-disk0`; without `-partN`.
+    pub ids: Vec<String>,
+    /// Link name below `/dev/disk/by-path`, without `-partN`.
+    pub path: Option<String>,
+}
+
+/// Device-mapper identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DmFacts {
+    /// Name below `/dev/mapper`.
+    pub name: String,
+    /// `CRYPT-LUKS2-...`, `LVM-...`; empty when none.
+    pub uuid: String,
+}
+
+/// Number of a command; unique within one engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub u64);
+
+/// Handle of a secret that the caller keeps; the engine never sees the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SecretId(pub u64);
+
+/// A device on some bus for which no driver was found in the image.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Driverless {
+    /// Path below `/sys`, e.g. `devices/pci0000:00/0000:00:04.0`.
+    pub devpath: String,
+    /// Its modalias.
+    pub modalias: String,
+}
+
+/// State of driver loading.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DriverFacts {
+    /// Modules that storage may need and that are not loaded yet.
+    pub pending: usize,
+    /// Devices that no packed or built-in module matches.
+    pub driverless: Vec<Driverless>,
+    /// Modules that could not be loaded: name and errno.
+    pub failed: Vec<(String, i32)>,
+}
+
+/// What a finished command brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is done; what it made shows up as events of its own.
+    Done,
+    /// A key was read; it can be tried on containers.
+    Secret(SecretId),
+}
+
+/// Why a command failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// The operating system refused: what was attempted, on what, errno.
+    Os {
+        /// E.g. `mount /dev/vda1 as ext4`.
+        what: String,
+        /// Linux errno.
+        errno: i32,
+    },
+    /// The secret opens no keyslot of this container.
+    WrongSecret,
+    /// The device vanished while the command ran.
+    Gone,
+    /// The real init cannot be executed: each candidate with the reason.
+    NoInit(Vec<(String, String)>),
+    /// A named module is not in the image and not built in.
+    NoModule(String),
+    /// A key file is not where the command line says.
+    NoKeyFile(String),
+    /// Anything else, as advice to an operator.
+    Other(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Os { what, errno } => write!(f, "cannot {what}: errno {errno}"),
+            Failure::WrongSecret => f.write_str("the passphrase or key opens no keyslot"),
+            Failure::Gone => f.write_str("the device vanished"),
+            Failure::NoInit(tried) => {
+                f.write_str("the root file system has no init that can be executed")?;
+                for (path, reason) in tried {
+                    write!(f, "; {path}: {reason}")?;
+                }
+                Ok(())
+            }
+            Failure::NoModule(name) => write!(f, "module {name} is neither in the image nor built in"),
+            Failure::NoKeyFile(path) => write!(f, "key file {path} does not exist"),
+            Failure::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A block device was added or changed; these are its facts now.
+    Device(DevName, DeviceFacts),
+    /// A block device is gone.
+    Gone(DevName),
+    /// The first walk over /sys is finished: every device that was there has been reported.
+    Coldplugged,
+    /// Driver loading moved on.
+    Drivers(DriverFacts),
+    /// The content of a device, in answer to [`crate::Action::Identify`].
+    Identified(CommandId, Content),
+    /// A command is finished.
+    Done(CommandId, Outcome),
+    /// A command failed.
+    Failed(CommandId, Failure),
+    /// Somebody typed a passphrase, in answer to [`crate::Action::AskPassphrase`].
+    Typed(SecretId),
+    /// The operator asks to try again after a stop.
+    Retry,
+    /// The operator names the root by hand (a node below `/dev`).
+    UseRoot(String),
+    /// A break point's shell was left.
+    Continue,
+    /// A deadline may have passed.
+    Tick,
+}
