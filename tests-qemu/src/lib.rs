@@ -1,1 +1,3 @@
 //! The proof: scenarios that boot real kernels and real distributions.
+
+pub mod verdict;
