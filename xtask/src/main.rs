@@ -1,2 +1,88 @@
-//! The one entry point for developers: cargo xtask COMMAND.
-fn main() {}
+//! The one entry point for developers: `cargo xtask COMMAND`.
+
+mod host;
+mod native;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  native [--fresh]       build the static C libraries that init links
+  packages               install (or name) every host package that the tasks need
+";
+
+/// Why a task stopped, in words for the developer.
+#[derive(Debug)]
+pub struct Failure(pub String);
+
+impl<E: fmt::Display> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure(message)) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Result<(), Failure> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["native"] => native::native(false),
+        ["native", "--fresh"] => native::native(true),
+        ["packages"] => {
+            host::for_native()?;
+            host::for_test_bed()
+        }
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(Failure(format!("do not understand `{}`\n{USAGE}", words.join(" ")))),
+    }
+}
+
+/// The checkout that this program was built from.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+}
+
+/// Prints one line of progress.
+pub fn say(line: &str) {
+    eprintln!("xtask: {line}");
+}
+
+/// Runs a program, its output going where ours goes, and fails if it does.
+pub fn run(command: &mut Command) -> Result<(), Failure> {
+    let status = command.stdin(Stdio::null()).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(Failure(format!("`{}` failed: {status}", line(command)))),
+        Err(error) => Err(Failure(format!("`{}` cannot be started: {error}", line(command)))),
+    }
+}
+
+/// Runs a program and returns its standard output as text.
+pub fn output(command: &mut Command) -> Result<String, Failure> {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    match output {
+        Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Ok(output) => Err(Failure(format!("`{}` failed: {}", line(command), output.status))),
+        Err(error) => Err(Failure(format!("`{}` cannot be started: {error}", line(command)))),
+    }
+}
+
+fn line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
