@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod content;
+pub mod kmod;
 pub mod read;
 
 pub use content::{Content, Kind, Partition, PartitionTable, Signature};
