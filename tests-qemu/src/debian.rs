@@ -158,6 +158,10 @@ impl Apt {
     /// Downloads `package` for this machine's architecture and returns the path of its `.deb`, which
     /// stays in the cache under its SHA-256.
     pub fn download(&self, package: &str) -> Result<PathBuf, Error> {
+        self.retried(|| self.download_now(package))
+    }
+
+    fn download_now(&self, package: &str) -> Result<PathBuf, Error> {
         let promised = self.promised(&["--print-uris", "download", package])?;
         let file = promised.into_iter().next().ok_or_else(|| self.missing(package))?;
         let directory = self.cache.join("debs").join(&file.sha256);
@@ -190,6 +194,10 @@ impl Apt {
     /// Downloads the source of `package` into the directory `into`, verifies it and unpacks it there
     /// with Debian's patches applied; returns the unpacked tree, `into/PACKAGE`.
     pub fn source(&self, package: &str, into: &Path) -> Result<PathBuf, Error> {
+        self.retried(|| self.source_now(package, into))
+    }
+
+    fn source_now(&self, package: &str, into: &Path) -> Result<PathBuf, Error> {
         fs::create_dir_all(into).map_err(|error| Error::Io(into.to_owned(), error))?;
         let files = self.source_files(package)?;
         self.run_in(into, "apt-get", &["-q", "--download-only", "--only-source", "source", package])?;
@@ -209,6 +217,17 @@ impl Apt {
         let unpack = ["--no-check".as_ref(), "-x".as_ref(), description.as_os_str(), tree.as_os_str()];
         run(Command::new("dpkg-source").args(unpack))?;
         Ok(tree)
+    }
+
+    /// Does `work` again with newly fetched indexes if it fails: a release's point update removes files
+    /// from the archive that a day-old index still names.
+    fn retried<T>(&self, work: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+        work().or_else(|_| {
+            let lock = lock(&self.state.join("lock"))?;
+            self.update()?;
+            drop(lock);
+            work()
+        })
     }
 
     /// Writes the configuration and fetches the indexes where they are missing or old.
@@ -310,16 +329,21 @@ impl Apt {
     }
 
     fn output(&self, program: &str, arguments: &[&str]) -> Result<String, Error> {
-        let mut command = Command::new(program);
-        command.args(arguments).env("APT_CONFIG", self.config()).env("LC_ALL", "C");
-        let output = finish(&mut command)?;
+        let output = finish(self.command(program).args(arguments))?;
         Ok(String::from_utf8_lossy(&output).into_owned())
     }
 
     fn run_in(&self, directory: &Path, program: &str, arguments: &[&str]) -> Result<(), Error> {
+        run(self.command(program).args(arguments).current_dir(directory))
+    }
+
+    /// A program of apt's that sees this suite. Container images switch apt's own cache off, without
+    /// which each call reads all indexes anew.
+    fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.args(arguments).current_dir(directory).env("APT_CONFIG", self.config()).env("LC_ALL", "C");
-        run(&mut command)
+        command.env("APT_CONFIG", self.config()).env("LC_ALL", "C");
+        command.args(["-o", "Dir::Cache::pkgcache=pkgcache.bin", "-o", "Dir::Cache::srcpkgcache=srcpkgcache.bin"]);
+        command
     }
 }
 
