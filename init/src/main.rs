@@ -1,2 +1,4 @@
 //! PID 1 of early userspace.
+mod error;
+
 fn main() {}
