@@ -1,0 +1,204 @@
+//! A guest: its machine, its disks and how it is started and stopped.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::mpsc::{self, Receiver};
+
+use crate::Error;
+use crate::accel::Accel;
+use crate::program::program;
+use crate::verdict::PORT;
+
+/// How a disk is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bus {
+    /// /dev/vdX
+    VirtioBlk,
+    /// /dev/sdX behind a virtio-scsi controller
+    VirtioScsi,
+    /// /dev/nvmeXn1
+    Nvme,
+}
+
+impl Bus {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::VirtioBlk, Self::VirtioScsi, Self::Nvme];
+
+    /// Short name, as used in scenario names.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::VirtioBlk => "virtio",
+            Self::VirtioScsi => "scsi",
+            Self::Nvme => "nvme",
+        }
+    }
+
+    /// Device node of the first disk on this bus.
+    #[must_use]
+    pub fn first_disk(self) -> &'static str {
+        match self {
+            Self::VirtioBlk => "/dev/vda",
+            Self::VirtioScsi => "/dev/sda",
+            Self::Nvme => "/dev/nvme0n1",
+        }
+    }
+
+    /// Device node of the first partition of the first disk on this bus.
+    #[must_use]
+    pub fn first_partition(self) -> &'static str {
+        match self {
+            Self::VirtioBlk => "/dev/vda1",
+            Self::VirtioScsi => "/dev/sda1",
+            Self::Nvme => "/dev/nvme0n1p1",
+        }
+    }
+}
+
+/// A disk of a guest.
+#[derive(Debug, Clone)]
+pub struct Drive {
+    /// Raw image.
+    pub image: PathBuf,
+    /// How it is attached.
+    pub bus: Bus,
+    /// Attached at start; a drive that is not waits for `device_add` with `drive=diskN`, N being its
+    /// place in the list.
+    pub plugged: bool,
+    /// Writes go to the image itself instead of a throw-away overlay. Only the builder does this.
+    pub lasting: bool,
+}
+
+/// What is to be booted.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// bzImage.
+    pub kernel: PathBuf,
+    /// Initramfs.
+    pub initrd: PathBuf,
+    /// Kernel command line; the console is added.
+    pub cmdline: String,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// Disks in order.
+    pub drives: Vec<Drive>,
+}
+
+/// What a running guest tells the runner.
+#[derive(Debug)]
+pub enum Said {
+    /// Bytes on the serial console.
+    Console(Vec<u8>),
+    /// QEMU has closed the console: it ended or is about to.
+    End,
+}
+
+/// A running guest. Killed when dropped.
+#[derive(Debug)]
+pub struct Guest {
+    child: Child,
+    /// Serial console, to type on.
+    pub keyboard: ChildStdin,
+    /// Serial console, to read from.
+    pub console: Receiver<Said>,
+    /// QEMU connects here.
+    pub monitor: UnixListener,
+}
+
+impl Machine {
+    /// Starts the guest. `directory` receives `console.log`, `qemu.log` (QEMU's own words), `qemu.command`
+    /// and `verdict.json`.
+    pub fn start(&self, accel: Accel, directory: &Path) -> Result<Guest, Error> {
+        let verdict = directory.join("verdict.json");
+        for stale in [&verdict, &directory.join("console.log"), &directory.join("monitor.sock")] {
+            crate::cache::remove(stale)?;
+        }
+        // Socket paths are limited to 108 bytes, so the directory's name must not be part of it.
+        let socket = std::env::temp_dir().join(format!("rootward-{}-{}.sock", std::process::id(), serial()));
+        let monitor = UnixListener::bind(&socket).map_err(Error::io(&socket))?;
+        let mut command = program("qemu-system-x86_64");
+        command.args(["-machine", "q35", "-accel", accel.option(), "-cpu", "max", "-smp", "2"]);
+        command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+        command.args(["-m", &self.memory.to_string(), "-kernel"]).arg(&self.kernel);
+        command.arg("-initrd").arg(&self.initrd);
+        command.args(["-append", &format!("console=ttyS0 {}", self.cmdline)]);
+        let log = directory.join("console.log");
+        command.args(["-chardev", &format!("stdio,id=console,signal=off,logfile={}", log.display())]);
+        command.args(["-serial", "chardev:console"]);
+        command.args(["-chardev", &format!("socket,id=monitor,path={}", socket.display())]);
+        command.args(["-mon", "chardev=monitor,mode=control"]);
+        command.args(["-chardev", &format!("file,id=verdict,path={}", verdict.display())]);
+        command.args(["-device", "virtio-serial-pci", "-device"]);
+        command.arg(format!("virtserialport,chardev=verdict,name={PORT}"));
+        command.args(["-object", "rng-builtin,id=rng", "-device", "virtio-rng-pci,rng=rng"]);
+        if self.drives.iter().any(|drive| drive.bus == Bus::VirtioScsi) {
+            command.args(["-device", "virtio-scsi-pci,id=scsi"]);
+        }
+        // A free slot for disks that are plugged in later.
+        command.args(["-device", "pcie-root-port,id=slot0,chassis=1,slot=1"]);
+        for (number, drive) in self.drives.iter().enumerate() {
+            let snapshot = if drive.lasting { "off" } else { "on" };
+            let image = drive.image.display();
+            command.arg("-drive").arg(format!(
+                "file={image},format=raw,if=none,id=disk{number},snapshot={snapshot},cache=unsafe,discard=unmap"
+            ));
+            if drive.plugged {
+                let device = match drive.bus {
+                    Bus::VirtioBlk => format!("virtio-blk-pci,drive=disk{number},serial=rw{number}"),
+                    Bus::VirtioScsi => format!("scsi-hd,bus=scsi.0,drive=disk{number},serial=rw{number}"),
+                    Bus::Nvme => format!("nvme,drive=disk{number},serial=rw{number}"),
+                };
+                command.args(["-device", &device]);
+            }
+        }
+        let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+        let path = directory.join("qemu.command");
+        fs::write(&path, format!("qemu-system-x86_64 {}\n", words.join(" "))).map_err(Error::io(&path))?;
+        let path = directory.join("qemu.log");
+        let log = fs::File::create(&path).map_err(Error::io(&path))?;
+        // Overlays of `snapshot=on` are made in TMPDIR.
+        command.env("TMPDIR", directory).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn().map_err(Error::io("qemu-system-x86_64"))?;
+        let (Some(keyboard), Some(mut screen)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(Error::Bed("QEMU has no console".to_owned()));
+        };
+        let (sender, console) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut bytes = [0_u8; 4096];
+            while let Ok(length @ 1..) = screen.read(&mut bytes) {
+                if sender.send(Said::Console(bytes.get(..length).unwrap_or_default().to_vec())).is_err() {
+                    return;
+                }
+            }
+            let _ = sender.send(Said::End);
+        });
+        Ok(Guest { child, keyboard, console, monitor })
+    }
+}
+
+impl Guest {
+    /// Waits for QEMU, which has closed its console; true if it ended by itself without an error.
+    pub fn ended_well(&mut self) -> bool {
+        self.child.wait().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(path) = self.monitor.local_addr().ok().as_ref().and_then(|address| address.as_pathname())
+        {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn serial() -> u32 {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
