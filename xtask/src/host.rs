@@ -123,7 +123,10 @@ fn llvm_has(prefix: &str) -> bool {
 }
 
 fn installed_version(package: &str) -> Option<String> {
-    let output = Command::new("dpkg-query").args(["-W", "-f=${db:Status-Abbrev} ${Version}", package]).output().ok()?;
+    let output = Command::new("dpkg-query")
+        .args(["-W", "-f=${db:Status-Abbrev} ${Version}", package])
+        .output()
+        .ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.strip_prefix("ii").map(|version| version.trim().to_owned())
 }

@@ -1,5 +1,6 @@
 //! The one entry point for developers: `cargo xtask COMMAND`.
 
+mod fuzz;
 mod host;
 mod native;
 
@@ -11,6 +12,8 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   native [--fresh]       build the static C libraries that init links
+  fuzz [--seconds N] [TARGET..]
+                         run the fuzz targets, N seconds each (default 20)
   packages               install (or name) every host package that the tasks need
 ";
 
@@ -40,6 +43,12 @@ fn dispatch(arguments: &[String]) -> Result<(), Failure> {
     match words.as_slice() {
         ["native"] => native::native(false),
         ["native", "--fresh"] => native::native(true),
+        ["fuzz", rest @ ..] => {
+            let (seconds, filters) = seconds(rest, 20)?;
+            let outcomes = fuzz::fuzz(&filters, seconds)?;
+            let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
+            summary(outcomes.len() - failed, failed)
+        }
         ["packages"] => {
             host::for_native()?;
             host::for_test_bed()
@@ -50,6 +59,30 @@ fn dispatch(arguments: &[String]) -> Result<(), Failure> {
         }
         _ => Err(Failure(format!("do not understand `{}`\n{USAGE}", words.join(" ")))),
     }
+}
+
+/// Takes `--seconds N` out of the arguments; the rest are names.
+fn seconds(words: &[&str], default: u32) -> Result<(u32, Vec<String>), Failure> {
+    let mut seconds = default;
+    let mut names = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        if *word == "--seconds" {
+            let value = words.next().and_then(|value| value.parse().ok());
+            seconds = value.ok_or_else(|| Failure("--seconds needs a whole number".into()))?;
+        } else if word.starts_with('-') {
+            return Err(Failure(format!("do not understand `{word}`\n{USAGE}")));
+        } else {
+            names.push((*word).to_owned());
+        }
+    }
+    Ok((seconds, names))
+}
+
+/// Prints the closing line of a test run and fails if anything did.
+fn summary(passed: usize, failed: usize) -> Result<(), Failure> {
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 { Ok(()) } else { Err(Failure(format!("{failed} failed"))) }
 }
 
 /// The checkout that this program was built from.
@@ -82,7 +115,8 @@ pub fn output(command: &mut Command) -> Result<String, Failure> {
     }
 }
 
-fn line(command: &Command) -> String {
+/// The command line for a human to repeat.
+pub fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

@@ -85,12 +85,19 @@ const RECIPE: &[(&str, &[&str])] = &[
         ],
     ),
     ("cryptsetup", &["make", "-s", "-j@JOBS@", "libcryptsetup.la"]),
-    ("cryptsetup", &["make", "-s", "install-libLTLIBRARIES", "install-pkgconfigDATA", "install-includeHEADERS"]),
+    (
+        "cryptsetup",
+        &["make", "-s", "install-libLTLIBRARIES", "install-pkgconfigDATA", "install-includeHEADERS"],
+    ),
 ];
 
 /// What must be there afterwards.
-const PRODUCTS: [&str; 4] =
-    ["lib/libdevmapper.a", "lib/libcryptsetup.a", "lib/pkgconfig/devmapper.pc", "lib/pkgconfig/libcryptsetup.pc"];
+const PRODUCTS: [&str; 4] = [
+    "lib/libdevmapper.a",
+    "lib/libcryptsetup.a",
+    "lib/pkgconfig/devmapper.pc",
+    "lib/pkgconfig/libcryptsetup.pc",
+];
 
 /// File in a finished prefix that holds its key; written last.
 const KEY: &str = "key";
@@ -172,7 +179,8 @@ fn build(recipe: &str) -> Result<PathBuf, Failure> {
 fn step(tree: &Path, words: &[&str], prefix: &Path, log: &fs::File) -> Result<(), Failure> {
     let jobs = std::thread::available_parallelism().map_or(2, usize::from).to_string();
     let prefix_text = prefix.display().to_string();
-    let mut arguments = words.iter().map(|word| word.replace("@PREFIX@", &prefix_text).replace("@JOBS@", &jobs));
+    let mut arguments =
+        words.iter().map(|word| word.replace("@PREFIX@", &prefix_text).replace("@JOBS@", &jobs));
     let program = arguments.next().unwrap_or_default();
     let mut command = Command::new(program);
     command.args(arguments).current_dir(tree).env("LC_ALL", "C");
