@@ -58,7 +58,9 @@ impl fmt::Display for Error {
                  (its keys are taken from the package debian-archive-keyring)",
             ),
             Self::NoPackage { suite, package } => write!(f, "suite {suite} has no package {package}"),
-            Self::Hash(path) => write!(f, "{}: not the content that the package index promised", path.display()),
+            Self::Hash(path) => {
+                write!(f, "{}: not the content that the package index promised", path.display())
+            }
         }
     }
 }
@@ -69,8 +71,10 @@ impl std::error::Error for Error {}
 /// `~/.cache/rootward`. Never inside the checkout.
 pub fn cache_root() -> PathBuf {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    base.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(".cache"))
-        .join("rootward")
+    base.unwrap_or_else(|| {
+        PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(".cache")
+    })
+    .join("rootward")
 }
 
 /// The Debian archive that this machine uses; `ROOTWARD_DEBIAN_MIRROR` overrides its address.
@@ -141,7 +145,8 @@ impl Apt {
     /// The names `package` depends on, first alternative each, without version conditions.
     pub fn depends(&self, package: &str) -> Result<Vec<String>, Error> {
         let field = self.field(package, "Depends")?;
-        let name = |term: &str| term.split([' ', '(', '|', ':']).find(|word| !word.is_empty()).map(String::from);
+        let name =
+            |term: &str| term.split([' ', '(', '|', ':']).find(|word| !word.is_empty()).map(String::from);
         Ok(field.split(',').filter_map(name).collect())
     }
 
@@ -342,7 +347,12 @@ impl Apt {
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env("APT_CONFIG", self.config()).env("LC_ALL", "C");
-        command.args(["-o", "Dir::Cache::pkgcache=pkgcache.bin", "-o", "Dir::Cache::srcpkgcache=srcpkgcache.bin"]);
+        command.args([
+            "-o",
+            "Dir::Cache::pkgcache=pkgcache.bin",
+            "-o",
+            "Dir::Cache::srcpkgcache=srcpkgcache.bin",
+        ]);
         command
     }
 }
@@ -395,7 +405,9 @@ pub fn lock(path: &Path) -> Result<File, Error> {
 /// Makes `path` an empty directory.
 fn fresh_directory(path: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::Io(path.to_owned(), error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(Error::Io(path.to_owned(), error));
+        }
         _ => {}
     }
     fs::create_dir_all(path).map_err(|error| Error::Io(path.to_owned(), error))

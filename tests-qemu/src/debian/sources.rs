@@ -30,7 +30,8 @@ const ALIASES: [&str; 4] = ["stable", "oldstable", "testing", "unstable"];
 /// suite `codename` itself, not its security, updates or backports companions.
 pub fn mirror(etc_apt: &Path, codename: &str) -> Option<Mirror> {
     entries(etc_apt).into_iter().find_map(|entry| {
-        let has_suite = entry.suites.iter().any(|suite| suite == codename || ALIASES.contains(&suite.as_str()));
+        let has_suite =
+            entry.suites.iter().any(|suite| suite == codename || ALIASES.contains(&suite.as_str()));
         if !has_suite || !entry.components.iter().any(|component| component == "main") {
             return None;
         }
@@ -71,10 +72,8 @@ fn one_line(line: &str) -> Option<Entry> {
         Some(rest) => rest.split_once(']')?,
         None => ("", rest),
     };
-    let keyring = options
-        .split_whitespace()
-        .find_map(|option| option.strip_prefix("signed-by="))
-        .map(PathBuf::from);
+    let keyring =
+        options.split_whitespace().find_map(|option| option.strip_prefix("signed-by=")).map(PathBuf::from);
     let mut words = rest.split_whitespace().map(String::from);
     let uri = words.next()?;
     let suite = words.next()?;
@@ -126,13 +125,19 @@ mod tests {
 
     #[test]
     fn one_line_entries() {
-        let entry = one_line("deb [arch=amd64 signed-by=/k.gpg] http://m/debian bookworm main contrib # note").unwrap();
+        let entry =
+            one_line("deb [arch=amd64 signed-by=/k.gpg] http://m/debian bookworm main contrib # note")
+                .unwrap();
         assert_eq!(entry.uris, ["http://m/debian"]);
         assert_eq!(entry.suites, ["bookworm"]);
         assert_eq!(entry.components, ["main", "contrib"]);
         assert_eq!(entry.keyring, Some(PathBuf::from("/k.gpg")));
-        for line in ["", "# deb http://m/debian bookworm main", "deb-src http://m/debian bookworm main", "deb http://m"]
-        {
+        for line in [
+            "",
+            "# deb http://m/debian bookworm main",
+            "deb-src http://m/debian bookworm main",
+            "deb http://m",
+        ] {
             assert_eq!(one_line(line), None, "{line:?}");
         }
     }
