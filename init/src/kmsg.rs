@@ -1,0 +1,352 @@
+//! The log channel: the kernel's own log, where the real system's journal finds our lines again.
+
+use std::collections::VecDeque;
+use std::fmt::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use cmdline::plan::LogPlan;
+use engine::Loudness;
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::clock;
+use crate::error::{Context, Result};
+
+/// `log::info!(target: kmsg::NOTICE, ...)` is written as LOG_NOTICE, a priority that the `log` crate lacks.
+pub const NOTICE: &str = "notice";
+
+/// LOG_DAEMON: what systemd and dracut use too. A record of facility 0 would pass for the kernel's own, so that
+/// journald would not take the `rootward` prefix for the identifier.
+const FACILITY: u8 = 3 << 3;
+
+/// Longest record that every kernel takes in one write: 1024 less the prefix that printk reserves
+/// (`LOG_LINE_MAX` in kernel/printk/printk.c before 6.1: 976 with CONFIG_PRINTK_CALLER).
+const RECORD_MAX: usize = 976;
+
+/// What every line begins with; journald makes it the identifier.
+const NAME: &str = "rootward: ";
+
+/// Lines kept for the rescue prompt.
+const KEPT_LINES: usize = 500;
+
+const DEVKMSG: &str = "/proc/sys/kernel/printk_devkmsg";
+
+static SINK: OnceLock<Sink> = OnceLock::new();
+
+struct Sink {
+    kernel: Option<OwnedFd>,
+    /// Loudest-to-quietest priority that is still written to the kernel.
+    threshold: AtomicU8,
+    kept: Mutex<VecDeque<KeptLine>>,
+    /// What `printk_devkmsg` said before, if it was changed.
+    before: Mutex<Option<Vec<u8>>>,
+}
+
+/// One line as the rescue prompt shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptLine {
+    /// When it was said, milliseconds of CLOCK_BOOTTIME.
+    pub at: u64,
+    /// Syslog priority, 0 to 7.
+    pub priority: u8,
+    /// The line, without prefix.
+    pub text: Box<str>,
+}
+
+/// Opens the log; called once `/dev` is there. Lines of level info and worse go to the kernel until [`configure`]
+/// says otherwise.
+///
+/// # Errors
+/// If the kernel log cannot be opened. Lines are kept for the rescue prompt all the same.
+pub fn start() -> Result<()> {
+    let opened = open();
+    let (kernel, outcome) = match opened {
+        Ok(fd) => (Some(fd), Ok(())),
+        Err(error) => (None, Err(error).on("open", "/dev/kmsg")),
+    };
+    let sink = Sink {
+        kernel,
+        threshold: AtomicU8::new(priority_of(Loudness::Info)),
+        kept: Mutex::new(VecDeque::new()),
+        before: Mutex::new(None),
+    };
+    if SINK.set(sink).is_ok()
+        && let Some(sink) = SINK.get()
+        && log::set_logger(sink).is_ok()
+    {
+        log::set_max_level(LevelFilter::Info);
+    }
+    outcome
+}
+
+fn open() -> Result<OwnedFd, Errno> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
+    match rustix::fs::open("/dev/kmsg", flags, Mode::empty()) {
+        Err(Errno::NOENT) => {
+            // Character device 1:11 (Documentation/admin-guide/devices.txt).
+            let device = rustix::fs::makedev(1, 11);
+            rustix::fs::mknodat(
+                CWD,
+                "/dev/kmsg",
+                FileType::CharacterDevice,
+                Mode::from_raw_mode(0o644),
+                device,
+            )?;
+            rustix::fs::open("/dev/kmsg", flags, Mode::empty())
+        }
+        other => other,
+    }
+}
+
+/// Lifts the kernel's limit of ten lines in five seconds for writers of /dev/kmsg; called once `/proc` is there.
+/// The kernel itself refuses (EINVAL) when the command line has `printk.devkmsg=`: then the user's word stands.
+pub fn lift_rate_limit() {
+    let Some(sink) = SINK.get() else { return };
+    let Ok(before) = std::fs::read(DEVKMSG) else { return };
+    if !before.starts_with(b"on") && std::fs::write(DEVKMSG, "on\n").is_ok() {
+        *sink.before.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+    }
+}
+
+/// Puts the limit back; called before the hand-off, while `/proc` is still where it was.
+pub fn restore_rate_limit() {
+    let Some(sink) = SINK.get() else { return };
+    if let Some(before) = sink.before.lock().unwrap_or_else(PoisonError::into_inner).take()
+        && let Err(error) = std::fs::write(DEVKMSG, before)
+    {
+        log::debug!("cannot restore {DEVKMSG}: {error}");
+    }
+}
+
+/// Applies `rd.debug`, `rd.info` and `quiet`. With `quiet` alone, lines of level info are kept for the rescue prompt
+/// but do not enter the kernel log.
+pub fn configure(plan: &LogPlan) {
+    let threshold = match plan {
+        LogPlan { debug: true, .. } => Loudness::Debug,
+        LogPlan { quiet: true, info: false, .. } => Loudness::Notice,
+        _ => Loudness::Info,
+    };
+    if let Some(sink) = SINK.get() {
+        sink.threshold.store(priority_of(threshold), Ordering::Relaxed);
+    }
+    log::set_max_level(if plan.debug { LevelFilter::Debug } else { LevelFilter::Info });
+}
+
+/// Says a text at the engine's loudness; several lines become several records.
+pub fn say(loudness: Loudness, text: impl fmt::Display) {
+    if loudness == Loudness::Debug && log::max_level() < LevelFilter::Debug {
+        return;
+    }
+    if let Some(sink) = SINK.get() {
+        sink.write(priority_of(loudness), format_args!("{text}"));
+    }
+}
+
+/// The last lines, oldest first.
+#[must_use]
+pub fn kept_lines() -> Vec<KeptLine> {
+    SINK.get().map_or_else(Vec::new, |sink| {
+        sink.kept.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    })
+}
+
+/// One write to the kernel log from the panic hook: no lock is taken and nothing is kept.
+pub(crate) fn last_words(arguments: fmt::Arguments<'_>) {
+    if let Some(kernel) = SINK.get().and_then(|sink| sink.kernel.as_ref()) {
+        emit(priority_of(Loudness::Error), arguments, |record, _| send(kernel, record));
+    }
+}
+
+fn priority_of(loudness: Loudness) -> u8 {
+    match loudness {
+        Loudness::Error => 3,
+        Loudness::Warning => 4,
+        Loudness::Notice => 5,
+        Loudness::Info => 6,
+        Loudness::Debug => 7,
+    }
+}
+
+impl Log for Sink {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let loudness = match record.level() {
+                Level::Error => Loudness::Error,
+                Level::Warn => Loudness::Warning,
+                Level::Info if record.target() == NOTICE => Loudness::Notice,
+                Level::Info => Loudness::Info,
+                Level::Debug | Level::Trace => Loudness::Debug,
+            };
+            self.write(priority_of(loudness), *record.args());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+impl Sink {
+    fn write(&self, priority: u8, arguments: fmt::Arguments<'_>) {
+        let kernel = self.kernel.as_ref().filter(|_| priority <= self.threshold.load(Ordering::Relaxed));
+        emit(priority, arguments, |record, text| {
+            if let Some(kernel) = kernel {
+                send(kernel, record);
+            }
+            self.keep(priority, text);
+        });
+    }
+
+    fn keep(&self, priority: u8, text: &str) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= KEPT_LINES {
+            kept.pop_front();
+        }
+        kept.push_back(KeptLine { at: clock::now().0, priority, text: text.into() });
+    }
+}
+
+/// A lost log line is no reason to fail, and there is nobody to tell.
+fn send(kernel: &OwnedFd, record: &[u8]) {
+    while rustix::io::write(kernel, record) == Err(Errno::INTR) {}
+}
+
+/// Formats into records of one line each and hands each to `out`, once with prefix and once without.
+fn emit(priority: u8, arguments: fmt::Arguments<'_>, out: impl FnMut(&[u8], &str)) {
+    let mut records = Records::new(priority, out);
+    // Formatting fails only if a Display implementation does: then what came so far is written.
+    let _ = records.write_fmt(arguments);
+    records.finish();
+}
+
+/// Cuts formatted text into records without allocating.
+struct Records<F> {
+    buffer: [u8; RECORD_MAX],
+    prefix: usize,
+    filled: usize,
+    out: F,
+}
+
+impl<F: FnMut(&[u8], &str)> Records<F> {
+    fn new(priority: u8, out: F) -> Records<F> {
+        let mut records = Records { buffer: [0; RECORD_MAX], prefix: 0, filled: 0, out };
+        let code = FACILITY | (priority & 7);
+        records.append(&[b'<', b'0' + code / 10, b'0' + code % 10, b'>']);
+        records.append(NAME.as_bytes());
+        records.prefix = records.filled;
+        records
+    }
+
+    /// Takes as much as fits; returns how much that was.
+    fn append(&mut self, bytes: &[u8]) -> usize {
+        let room = self.buffer.get_mut(self.filled..).unwrap_or_default();
+        let count = room.len().min(bytes.len());
+        for (to, from) in room.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        self.filled += count;
+        count
+    }
+
+    fn flush(&mut self) {
+        let record = self.buffer.get(..self.filled).unwrap_or_default();
+        let text = record.get(self.prefix..).unwrap_or_default();
+        if !text.is_empty() {
+            // Only whole characters were appended, so this does not fail.
+            (self.out)(record, std::str::from_utf8(text).unwrap_or_default());
+        }
+        self.filled = self.prefix;
+    }
+
+    fn finish(mut self) {
+        self.flush();
+    }
+
+    fn line(&mut self, mut text: &str) {
+        while !text.is_empty() {
+            let room = RECORD_MAX.saturating_sub(self.filled);
+            let cut = floor_char_boundary(text, room);
+            let (now, later) = text.split_at(cut);
+            self.append(now.as_bytes());
+            text = later;
+            if !text.is_empty() {
+                self.flush();
+            }
+        }
+    }
+}
+
+impl<F: FnMut(&[u8], &str)> fmt::Write for Records<F> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut lines = text.split('\n');
+        if let Some(first) = lines.next() {
+            self.line(first);
+        }
+        for line in lines {
+            self.flush();
+            self.line(line);
+        }
+        Ok(())
+    }
+}
+
+/// The largest character boundary not above `limit`.
+fn floor_char_boundary(text: &str, limit: usize) -> usize {
+    if limit >= text.len() {
+        return text.len();
+    }
+    (0..=limit).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(priority: u8, text: &str) -> Vec<(String, String)> {
+        let mut seen = Vec::new();
+        emit(priority, format_args!("{text}"), |record, line| {
+            seen.push((String::from_utf8(record.to_vec()).unwrap(), line.to_owned()));
+        });
+        seen
+    }
+
+    #[test]
+    fn a_line_is_one_record_with_facility_daemon() {
+        assert_eq!(records(6, "hello"), [("<30>rootward: hello".into(), "hello".into())]);
+        assert_eq!(records(3, "hello"), [("<27>rootward: hello".into(), "hello".into())]);
+    }
+
+    #[test]
+    fn lines_are_split_and_empty_ones_dropped() {
+        let lines: Vec<_> = records(4, "one\n\ntwo\n").into_iter().map(|(_, line)| line).collect();
+        assert_eq!(lines, ["one", "two"]);
+        assert!(records(4, "").is_empty());
+    }
+
+    #[test]
+    fn a_message_in_pieces_is_still_one_record() {
+        let mut seen = Vec::new();
+        emit(6, format_args!("{} and {}: {:>4}", "a", "b", 7), |_, line| seen.push(line.to_owned()));
+        assert_eq!(seen, ["a and b:    7"]);
+    }
+
+    #[test]
+    fn long_text_is_split_at_character_boundaries_and_nothing_is_lost() {
+        for fill in 940..1000 {
+            let text = format!("{}{}", "x".repeat(fill), "€".repeat(700));
+            let split = records(7, &text);
+            assert!(split.len() >= 3);
+            assert!(
+                split
+                    .iter()
+                    .all(|(record, _)| record.len() <= RECORD_MAX && record.starts_with("<31>rootward: "))
+            );
+            assert_eq!(split.into_iter().map(|(_, line)| line).collect::<String>(), text);
+        }
+    }
+}
