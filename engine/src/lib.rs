@@ -2,9 +2,13 @@
 #![forbid(unsafe_code)]
 
 pub mod command;
+pub mod crypto_modules;
 pub mod event;
 pub mod explain;
+pub mod fstab;
+pub mod mount_options;
 pub mod time;
+pub mod verb;
 
 pub use command::{Action, Command, CryptOptions, GiveUp, Loudness, MountRequest, SecretSource};
 pub use event::{CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Event, Failure, Outcome, SecretId};
