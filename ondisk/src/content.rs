@@ -10,6 +10,8 @@ pub enum Kind {
     Ext3,
     /// ext4.
     Ext4,
+    /// External journal of ext3 or ext4.
+    Jbd,
     /// XFS.
     Xfs,
     /// Btrfs.
@@ -44,6 +46,7 @@ impl Kind {
             Kind::Ext2 => "ext2",
             Kind::Ext3 => "ext3",
             Kind::Ext4 => "ext4",
+            Kind::Jbd => "jbd",
             Kind::Xfs => "xfs",
             Kind::Btrfs => "btrfs",
             Kind::Vfat => "vfat",
@@ -138,6 +141,8 @@ pub struct Content {
     pub signatures: Vec<Signature>,
     /// Partition table, if any.
     pub table: Option<PartitionTable>,
+    /// Signatures whose checksum is wrong: neither blkid nor the kernel takes them, but they explain what is missing.
+    pub rejected: Vec<Signature>,
 }
 
 impl Content {
