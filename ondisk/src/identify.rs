@@ -1,7 +1,10 @@
 //! What a device holds: all parsers, in libblkid's order and with its rules for conflicts.
 
 use crate::probe::{Found, Probe};
-use crate::{Content, ReadAt, ReadError, Signature, ext, gpt, luks, mbr, vfat};
+use crate::{
+    Content, Kind, ReadAt, ReadError, Signature, btrfs, erofs, ext, gpt, iso9660, luks, lvm, mbr, md,
+    squashfs, swap, vfat, xfs,
+};
 
 /// Devices up to this size are not looked at: an extended partition is a block device of two sectors.
 const MIN_SIZE: u64 = 1024;
@@ -10,13 +13,27 @@ const MIN_SIZE: u64 = 1024;
 type Parser = fn(&Probe<'_>) -> Result<Found, ReadError>;
 
 /// Containers, in libblkid's order; the first one found hides whatever else is there.
-const CONTAINERS: &[Parser] = &[luks::probe];
+const CONTAINERS: &[Parser] = &[lvm::probe, luks::probe];
 /// Everything else; two of these at once are a contradiction.
-const FILESYSTEMS: &[Parser] = &[vfat::probe, ext::probe];
+const FILESYSTEMS: &[Parser] = &[
+    vfat::probe,
+    swap::probe,
+    xfs::probe,
+    ext::probe,
+    iso9660::probe,
+    squashfs::probe,
+    btrfs::probe,
+    erofs::probe,
+];
 
 /// Finds out what is on `dev`.
 ///
-/// Costs one read of [`HEAD`](crate::probe::HEAD) bytes, and more only where a format demands it.
+/// The rules are those of `blkid -p`: a RAID member or an encrypted container hides what else is there, because its
+/// first sectors may be those of the file system inside; several file systems are all reported, for the caller to
+/// refuse; a partition table on a RAID member belongs to the array.
+///
+/// Costs one read of [`HEAD`](crate::HEAD) bytes and two of a page near the end, and more only where a format
+/// demands it.
 ///
 /// # Errors
 /// The error of the device, when its start cannot be read.
@@ -38,8 +55,19 @@ pub fn identify(dev: &dyn ReadAt) -> Result<Content, ReadError> {
 }
 
 fn signatures(probe: &Probe<'_>, content: &mut Content) -> Result<(), ReadError> {
+    // A GPT whose backup is this device's last sector cannot be that of an array which begins here.
+    if !gpt::owns_device(probe)
+        && let Some(signature) = sort(md::probe(probe, content.table.as_ref())?, content)
+    {
+        content.table = None;
+        content.signatures.push(signature);
+        return Ok(());
+    }
     for parser in CONTAINERS {
         if let Some(signature) = sort(parser(probe)?, content) {
+            if signature.kind == Kind::Lvm2Pv && !settle_lvm(content) {
+                continue;
+            }
             content.signatures.push(signature);
             return Ok(());
         }
@@ -53,6 +81,19 @@ fn signatures(probe: &Probe<'_>, content: &mut Content) -> Result<(), ReadError>
         }
     }
     Ok(())
+}
+
+/// pvcreate wipes the place of a partition table, so a table beside an LVM label came later and the label is a
+/// leftover, except that boot loaders on a PV leave a table without entries. Returns whether the label counts.
+fn settle_lvm(content: &mut Content) -> bool {
+    match &content.table {
+        None => true,
+        Some(table) if table.partitions.is_empty() => {
+            content.table = None;
+            true
+        }
+        Some(_) => false,
+    }
 }
 
 /// Gives a valid signature back and keeps a rejected one for the explanation.

@@ -1,19 +1,28 @@
 //! The eyes: bytes of a block device to facts. No I/O beyond the [`ReadAt`] trait, no unsafe.
 #![forbid(unsafe_code)]
 
+mod btrfs;
 mod bytes;
 pub mod content;
 mod crc;
+mod erofs;
 mod ext;
 mod gpt;
 mod identify;
+mod iso9660;
 pub mod kmod;
 mod luks;
+mod lvm;
 mod mbr;
+mod md;
 mod probe;
 pub mod read;
+mod squashfs;
+mod swap;
 mod text;
 mod vfat;
+mod xfs;
+mod xxh64;
 
 pub use content::{Content, Kind, Partition, PartitionTable, Signature};
 pub use identify::identify;

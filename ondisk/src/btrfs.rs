@@ -1,0 +1,53 @@
+//! Btrfs (kernel: include/uapi/linux/btrfs_tree.h, `struct btrfs_super_block`).
+
+use sha2::{Digest as _, Sha256};
+
+use crate::bytes::Bytes as _;
+use crate::crc::crc32c;
+use crate::probe::{Found, Probe};
+use crate::xxh64::xxh64;
+use crate::{Kind, ReadError, Signature, text};
+
+const OFFSET: usize = 64 << 10;
+const LENGTH: usize = 4096;
+/// A smaller device cannot hold one.
+const MIN_SIZE: u64 = 1 << 20;
+
+pub(crate) fn probe(probe: &Probe<'_>) -> Result<Found, ReadError> {
+    if probe.size() < MIN_SIZE {
+        return Ok(Found::Nothing);
+    }
+    let sb = probe.head().slice(OFFSET, LENGTH);
+    Ok(sb.and_then(|sb| parse(probe, sb)).unwrap_or(Found::Nothing))
+}
+
+fn parse(probe: &Probe<'_>, sb: &[u8]) -> Option<Found> {
+    if !sb.has(64, b"_BHRfS_M") || sb.le32(144)? == 0 {
+        return None;
+    }
+    let mut signature = Signature {
+        kind: Kind::Btrfs,
+        uuid: text::uuid(&sb.array(32)?),
+        label: text::label(sb.slice(299, 256)?),
+        uuid_sub: text::uuid(&sb.array(267)?),
+        version: None,
+        // The size in the device item is that of this device; the one further up is that of all members.
+        doubt: probe.truncation(sb.le64(209)?),
+    };
+    if !checksum_holds(sb)? {
+        signature.doubt = Some("superblock checksum is wrong; try btrfs rescue super-recover".into());
+        return Some(Found::Rejected(signature));
+    }
+    Some(Found::Valid(signature))
+}
+
+fn checksum_holds(sb: &[u8]) -> Option<bool> {
+    let (stored, covered) = sb.split_at_checked(32)?;
+    Some(match sb.le16(196)? {
+        0 => !crc32c(!0, covered) == stored.le32(0)?,
+        1 => xxh64(covered) == stored.le64(0)?,
+        2 => Sha256::digest(covered).as_slice() == stored,
+        // BLAKE2b and whatever comes after it are left to the kernel, as blkid does.
+        _ => true,
+    })
+}

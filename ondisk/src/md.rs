@@ -1,0 +1,128 @@
+//! Members of Linux MD arrays (kernel: include/uapi/linux/raid/md_p.h).
+
+use crate::bytes::Bytes as _;
+use crate::probe::{Found, Probe};
+use crate::{Kind, PartitionTable, ReadError, Signature, text};
+
+const MAGIC: u32 = 0xa92b_4efc;
+/// Version 0.90 lies in the last whole 64 KiB block.
+const RESERVED: u64 = 64 << 10;
+const LENGTH_0: usize = 4096;
+/// Version 1 without the table of roles.
+const LENGTH_1: usize = 256;
+/// The kernel reads one page of superblock, which bounds the table of roles.
+const MAX_ROLES: u32 = (4096 - 256) / 2;
+
+/// Looks at all four places. `table` is the device's own partition table, for a superblock at the end of the last
+/// partition is at the end of the disk as well.
+pub(crate) fn probe(probe: &Probe<'_>, table: Option<&PartitionTable>) -> Result<Found, ReadError> {
+    if probe.is_tiny() {
+        return Ok(Found::Nothing);
+    }
+    let size = probe.size();
+    let end_0 = (size & !(RESERVED - 1)).saturating_sub(RESERVED);
+    let end_1 = (size & !0xfff).saturating_sub(0x2000);
+
+    let found = version_0(probe, end_0, table)?;
+    if found != Found::Nothing {
+        return Ok(found);
+    }
+    for (offset, version) in [(end_1, "1.0"), (0, "1.1"), (4096, "1.2")] {
+        let found = version_1(probe, offset, version)?;
+        if found != Found::Nothing {
+            return Ok(found);
+        }
+    }
+    Ok(Found::Nothing)
+}
+
+fn version_0(probe: &Probe<'_>, offset: u64, table: Option<&PartitionTable>) -> Result<Found, ReadError> {
+    let Some(sb) = probe.bytes(offset, LENGTH_0)? else { return Ok(Found::Nothing) };
+    Ok(parse_0(probe, &sb, offset, table).into())
+}
+
+/// The superblock is in the byte order of the machine that made it.
+fn parse_0(probe: &Probe<'_>, sb: &[u8], offset: u64, table: Option<&PartitionTable>) -> Option<Signature> {
+    let little = sb.le32(0)? == MAGIC;
+    if !little && sb.be32(0)? != MAGIC {
+        return None;
+    }
+    let word = |index: usize| if little { sb.le32(index * 4) } else { sb.be32(index * 4) };
+    let (major, minor, patch) = (word(1)?, word(2)?, word(3)?);
+    let used = u64::from(word(8)?) << 10;
+    if used.checked_add(RESERVED)? > probe.size() || offset < used {
+        return None;
+    }
+    let covered = |table: &PartitionTable| {
+        table.partitions.iter().any(|partition| {
+            partition.start <= offset - used
+                && partition.start.saturating_add(partition.length) >= offset.saturating_add(RESERVED)
+        })
+    };
+    if table.is_some_and(covered) {
+        return None;
+    }
+    // The first word of the UUID and the other three are stored apart; printed is the big-endian form of each.
+    let mut uuid = [0; 16];
+    let words = [word(5)?, word(13)?, word(14)?, word(15)?];
+    let meant = if minor >= 90 { 4 } else { 1 };
+    for (bytes, word) in uuid.chunks_exact_mut(4).zip(words).take(meant) {
+        bytes.copy_from_slice(&word.to_be_bytes());
+    }
+    let stored = word(38)?;
+    let sum: u64 = (0..LENGTH_0 / 4).filter_map(word).map(u64::from).sum();
+    Some(Signature {
+        kind: Kind::MdMember,
+        uuid: text::uuid(&uuid),
+        label: None,
+        uuid_sub: None,
+        version: Some(format!("{major}.{minor}.{patch}")),
+        doubt: (fold(sum.saturating_sub(u64::from(stored))) != stored).then(bad_checksum),
+    })
+}
+
+fn version_1(probe: &Probe<'_>, offset: u64, version: &str) -> Result<Found, ReadError> {
+    // One page holds the fixed part and all roles; at the very end of a device there may be less.
+    let length = probe.size().saturating_sub(offset).min(4096);
+    let Some(sb) =
+        usize::try_from(length).ok().map(|length| probe.bytes(offset, length)).transpose()?.flatten()
+    else {
+        return Ok(Found::Nothing);
+    };
+    Ok(parse_1(&sb, offset, version).into())
+}
+
+fn parse_1(sb: &[u8], offset: u64, version: &str) -> Option<Signature> {
+    if sb.le32(0)? != MAGIC || sb.le32(4)? != 1 || sb.le64(144)? != offset / 512 {
+        return None;
+    }
+    Some(Signature {
+        kind: Kind::MdMember,
+        uuid: text::uuid(&sb.array(16)?),
+        label: text::label(sb.slice(32, 32)?),
+        uuid_sub: text::uuid(&sb.array(168)?),
+        version: Some(version.into()),
+        // A member stays a member: were it dropped, the file system of a mirror would be mounted behind MD's back.
+        doubt: (checksum_1(sb) != sb.le32(216)).then(bad_checksum),
+    })
+}
+
+/// The sum of all words up to the end of the roles, the checksum itself taken as zero.
+fn checksum_1(sb: &[u8]) -> Option<u32> {
+    let roles = sb.le32(220).filter(|roles| *roles <= MAX_ROLES)?;
+    let covered = sb.get(..LENGTH_1 + roles as usize * 2)?;
+    let words = covered.chunks_exact(4);
+    let half = words.remainder().le16(0).unwrap_or(0);
+    let sum: u64 = words.filter_map(|word| word.le32(0)).map(u64::from).sum();
+    Some(fold((sum + u64::from(half)).saturating_sub(u64::from(sb.le32(216)?))))
+}
+
+/// Adds the carries back in.
+fn fold(sum: u64) -> u32 {
+    let [a, b, c, d, e, f, g, h] = sum.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d]).wrapping_add(u32::from_le_bytes([e, f, g, h]))
+}
+
+fn bad_checksum() -> String {
+    "checksum of the MD superblock is wrong; look at it with mdadm --examine".into()
+}
