@@ -85,6 +85,8 @@ pub struct MountRequest {
 /// A request to the hands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
+    /// Report every device that is there, load its driver, and answer with the `Coldplugged` event.
+    Coldplug,
     /// Read the device and answer `Identified`, or `Failed`.
     Identify(DevName),
     /// Load these modules or aliases with their dependencies; answer `Done` or `Failed`.
@@ -119,7 +121,7 @@ pub enum Action {
         /// Bytes to use; `None` is all.
         size: Option<u64>,
     },
-    /// Ask on every console; answered by any number of `Typed` events until `StopAsking`. Repeated when the text changes.
+    /// Ask on every console, in place of any earlier question; the first answer ends it with a `Typed` event.
     AskPassphrase {
         /// The question, without the trailing `: `.
         prompt: String,

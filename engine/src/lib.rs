@@ -1,16 +1,27 @@
 //! The mind: plan and event to new state and commands. No syscalls, no clock, no threads.
 #![forbid(unsafe_code)]
 
+pub mod assemble;
 pub mod command;
 pub mod crypto_modules;
+pub mod diagnose;
+pub mod engine;
 pub mod event;
 pub mod explain;
 pub mod fstab;
+pub mod image;
+pub mod links;
+pub mod matching;
 pub mod mount_options;
+pub mod root;
+pub mod table;
 pub mod time;
+mod udev_encode;
 pub mod verb;
 
 pub use command::{Action, Command, CryptOptions, GiveUp, Loudness, MountRequest, SecretSource};
+pub use engine::{Engine, StopReason};
 pub use event::{CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Event, Failure, Outcome, SecretId};
 pub use explain::Explanation;
+pub use image::ImageFacts;
 pub use time::Moment;

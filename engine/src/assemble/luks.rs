@@ -1,0 +1,465 @@
+//! LUKS containers: which ones are wanted, with what they are tried, when somebody is asked.
+//!
+//! One key derivation runs at a time: two containers of 1 GiB argon2id each must open on a 2 GiB machine.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use cmdline::plan::KeyDevice;
+
+use super::{Assembler, Requests, View};
+use crate::command::{Action, CryptOptions, Loudness, SecretSource};
+use crate::event::{CommandId, DevName, Failure, Outcome, SecretId};
+use crate::explain::{Node, State as NodeState};
+use crate::table::Device;
+use crate::time::Moment;
+
+mod choice;
+
+/// Wrong passphrases until a container is given up, unless crypttab's `tries=` says otherwise (dracut's number).
+const DEFAULT_TRIES: u32 = 5;
+
+/// A key file that may open a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key {
+    path: String,
+    device: KeyDevice,
+    /// Devices on which it was looked for.
+    looked_on: BTreeSet<DevName>,
+    offset: u64,
+    size: Option<u64>,
+}
+
+/// What is being tried on a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Attempt {
+    KeyFile(String),
+    Held(SecretId),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    /// Waits for its turn, for a key device or for somebody to type.
+    Locked,
+    ReadingKey(CommandId, String),
+    Opening(CommandId, Attempt),
+    Open,
+    Failed(String),
+}
+
+#[derive(Debug, Clone)]
+struct Container {
+    name: String,
+    uuid: String,
+    order: u64,
+    options: CryptOptions,
+    tries: Option<u32>,
+    keys: VecDeque<Key>,
+    /// Until when a key device may still appear before somebody is asked.
+    keys_until: Moment,
+    tried: BTreeSet<SecretId>,
+    /// Secrets read from key devices for this container.
+    read: Vec<SecretId>,
+    state: State,
+    note: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Modules {
+    #[default]
+    NotAsked,
+    Asked(CommandId),
+    Ready,
+}
+
+/// The assembler of LUKS containers.
+#[derive(Debug, Default)]
+pub struct Luks {
+    containers: BTreeMap<DevName, Container>,
+    /// Devices that carry the UUID of another, opened container.
+    twins: BTreeMap<DevName, DevName>,
+    modules: BTreeMap<String, Modules>,
+    /// Passphrases typed so far; a later container is tried with them before anybody is asked again.
+    typed: Vec<SecretId>,
+    /// Typed passphrases that opened something: those do not count as wrong elsewhere.
+    useful: BTreeSet<SecretId>,
+    question: Option<(String, Option<String>)>,
+    prompt_until: Option<Moment>,
+    waiting_for_key: Option<Moment>,
+}
+
+impl Luks {
+    /// Enters the containers that are wanted now and were not before.
+    fn choose(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
+        let mut devices: Vec<&Device> = view
+            .table
+            .iter()
+            .filter(|device| {
+                !self.containers.contains_key(&device.name) && !self.twins.contains_key(&device.name)
+            })
+            .filter(|device| choice::is_luks(device) && choice::mapping_of(view.table, device).is_none())
+            .collect();
+        devices.sort_by_key(|device| device.order);
+        for device in devices {
+            let Some(container) = choice::wanted(view, device) else { continue };
+            let twin = self
+                .containers
+                .iter()
+                .find(|(_, other)| !other.uuid.is_empty() && other.uuid == container.uuid);
+            if let Some((first, _)) = twin {
+                let text = format!(
+                    "{} carries the same LUKS UUID {} as {first}; it is left alone",
+                    device.name, container.uuid
+                );
+                requests.ask(Action::Say(Loudness::Warning, text));
+                self.twins.insert(device.name.clone(), first.clone());
+                continue;
+            }
+            self.containers.insert(device.name.clone(), container);
+        }
+    }
+
+    /// Asks for the modules that a container needs; true once all answers are in.
+    fn modules_ready(&mut self, view: View<'_>, name: &DevName, requests: &mut Requests<'_>) -> bool {
+        let Some(device) = view.table.get(name) else { return false };
+        let wanted = choice::modules_for(device);
+        let key = wanted.join(",");
+        let state = self.modules.entry(key).or_default();
+        if *state == Modules::NotAsked {
+            *state = Modules::Asked(requests.ask(Action::LoadModules(wanted)));
+        }
+        *state == Modules::Ready
+    }
+
+    /// Starts the next attempt, if none is under way. Returns whether something was started.
+    fn attempt(&mut self, view: View<'_>, requests: &mut Requests<'_>) -> bool {
+        if self.containers.values().any(|container| matches!(container.state, State::Opening(..))) {
+            return false;
+        }
+        for name in self.locked() {
+            if !self.modules_ready(view, &name, requests) {
+                continue;
+            }
+            let typed = self.typed.clone();
+            let Some(container) = self.containers.get_mut(&name) else { continue };
+            if let Some(other) = view
+                .table
+                .iter()
+                .find(|other| other.facts.dm.as_ref().is_some_and(|dm| dm.name == container.name))
+            {
+                container.state =
+                    State::Failed(format!("the name {} is taken by {}", container.name, other.name));
+                return true;
+            }
+            let attempt = next_key(view, container, requests);
+            let (attempt, secret) = match attempt {
+                Next::Try(path, source) => (Attempt::KeyFile(path), source),
+                Next::Reading => return true,
+                Next::Nothing => {
+                    let mut held = container.read.iter().chain(&typed);
+                    match held.find(|secret| !container.tried.contains(secret)).copied() {
+                        Some(secret) => (Attempt::Held(secret), SecretSource::Held(secret)),
+                        None => continue,
+                    }
+                }
+            };
+            if let Attempt::Held(secret) = &attempt {
+                container.tried.insert(*secret);
+            }
+            let id = requests.ask(Action::OpenCrypt {
+                device: name.clone(),
+                name: container.name.clone(),
+                secret,
+                options: container.options.clone(),
+            });
+            container.state = State::Opening(id, attempt);
+            return true;
+        }
+        false
+    }
+
+    /// Locked containers in the order of their devices' appearance.
+    fn locked(&self) -> Vec<DevName> {
+        let mut locked: Vec<(u64, &DevName)> = self
+            .containers
+            .iter()
+            .filter(|(_, container)| container.state == State::Locked)
+            .map(|(name, container)| (container.order, name))
+            .collect();
+        locked.sort();
+        locked.into_iter().map(|(_, name)| name.clone()).collect()
+    }
+
+    /// Wrong passphrases typed for a container: those that opened nothing anywhere.
+    fn wrong(&self, container: &Container) -> u32 {
+        let wrong = self
+            .typed
+            .iter()
+            .filter(|secret| container.tried.contains(secret) && !self.useful.contains(secret));
+        u32::try_from(wrong.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Gives containers up that have had all their tries, and keeps the question on the consoles true.
+    fn ask(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
+        let opening = self.containers.values().any(|container| matches!(container.state, State::Opening(..)));
+        if opening || self.modules.values().any(|state| matches!(state, Modules::Asked(_))) {
+            // The answer decides what is to be asked.
+            return;
+        }
+        let timed_out = self.prompt_until.is_some_and(|until| until <= view.now);
+        let mut waiting = Vec::new();
+        let mut left: Option<u32> = None;
+        self.waiting_for_key = None;
+        for name in self.locked() {
+            let Some(container) = self.containers.get(&name) else { continue };
+            if !container.keys.is_empty() && view.now < container.keys_until {
+                let until = self
+                    .waiting_for_key
+                    .map_or(container.keys_until, |other| other.min(container.keys_until));
+                self.waiting_for_key = Some(until);
+                continue;
+            }
+            let remaining = container.tries.map(|tries| tries.saturating_sub(self.wrong(container)));
+            let given_up = match remaining {
+                Some(0) => Some(format!("{} wrong passphrases", self.wrong(container))),
+                _ if timed_out => Some("nobody typed a passphrase in time (rd.luks.timeout)".to_owned()),
+                _ => None,
+            };
+            if let Some(reason) = given_up {
+                if let Some(container) = self.containers.get_mut(&name) {
+                    container.state = State::Failed(reason);
+                }
+                continue;
+            }
+            left = match (left, remaining) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+            waiting.push(name);
+        }
+        if waiting.is_empty() {
+            if self.question.take().is_some() {
+                requests.ask(Action::StopAsking);
+            }
+            self.prompt_until = None;
+            return;
+        }
+        let prompt = self.prompt(&waiting);
+        let wrong =
+            waiting.iter().filter_map(|name| self.containers.get(name)).map(|one| self.wrong(one)).max();
+        let note = match (wrong.unwrap_or(0), left) {
+            (0, _) => {
+                waiting.iter().find_map(|name| self.containers.get(name).and_then(|one| one.note.clone()))
+            }
+            (_, Some(1)) => Some("wrong passphrase, 1 try left".to_owned()),
+            (_, Some(left)) => Some(format!("wrong passphrase, {left} tries left")),
+            (_, None) => Some("wrong passphrase".to_owned()),
+        };
+        let question = (prompt, note);
+        if self.question.as_ref() != Some(&question) {
+            if self.question.is_none() {
+                requests.ask(Action::LoadInputDrivers);
+                self.prompt_until = view.plan.luks.prompt_timeout.map(|limit| view.now.after(limit));
+            }
+            requests.ask(Action::AskPassphrase { prompt: question.0.clone(), note: question.1.clone() });
+            self.question = Some(question);
+        }
+    }
+
+    fn prompt(&self, waiting: &[DevName]) -> String {
+        let names: Vec<String> = waiting
+            .iter()
+            .filter_map(|name| {
+                self.containers.get(name).map(|container| format!("{name} ({})", container.name))
+            })
+            .collect();
+        format!("Passphrase for {}", names.join(", "))
+    }
+}
+
+enum Next {
+    Try(String, SecretSource),
+    Reading,
+    Nothing,
+}
+
+/// The next key file of a container that can be had now.
+fn next_key(view: View<'_>, container: &mut Container, requests: &mut Requests<'_>) -> Next {
+    for (index, key) in container.keys.iter_mut().enumerate() {
+        let path = key.path.clone();
+        if key.device == KeyDevice::Initramfs {
+            let source = SecretSource::File { path: path.clone(), offset: key.offset, size: key.size };
+            container.keys.remove(index);
+            return Next::Try(path, source);
+        }
+        let Some((device, fstype)) = choice::key_device(view, &key.device, &key.looked_on) else { continue };
+        key.looked_on.insert(device.clone());
+        let (offset, size) = (key.offset, key.size);
+        let action = Action::ReadKey { device, fstype, path: path.clone(), offset, size };
+        if key.device != KeyDevice::Any {
+            container.keys.remove(index);
+        }
+        container.state = State::ReadingKey(requests.ask(action), path);
+        return Next::Reading;
+    }
+    Next::Nothing
+}
+
+impl Assembler for Luks {
+    fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
+        if !view.plan.luks.enabled {
+            return;
+        }
+        self.choose(view, requests);
+        while self.attempt(view, requests) {}
+        self.ask(view, requests);
+    }
+
+    fn answer(&mut self, _view: View<'_>, id: CommandId, result: &Result<Outcome, Failure>) -> bool {
+        if let Some(state) = self.modules.values_mut().find(|state| **state == Modules::Asked(id)) {
+            // A missing module shows when the container is opened, with a better message; it may also be built in.
+            *state = Modules::Ready;
+            return true;
+        }
+        let ours = self.containers.values_mut().find(|container| match &container.state {
+            State::ReadingKey(asked, _) | State::Opening(asked, _) => *asked == id,
+            _ => false,
+        });
+        let Some(container) = ours else { return false };
+        match (container.state.clone(), result) {
+            (State::ReadingKey(_, path), Ok(Outcome::Secret(secret))) => {
+                container.note = Some(format!("key {path} read"));
+                container.read.push(*secret);
+                container.state = State::Locked;
+            }
+            (State::ReadingKey(_, path), Err(failure)) => {
+                container.note = Some(format!("key {path}: {failure}"));
+                container.state = State::Locked;
+            }
+            (State::Opening(_, attempt), Ok(_)) => {
+                container.state = State::Open;
+                if let Attempt::Held(secret) = attempt {
+                    self.useful.insert(secret);
+                }
+            }
+            (
+                State::Opening(_, Attempt::KeyFile(path)),
+                Err(Failure::WrongSecret | Failure::NoKeyFile(_)),
+            ) => {
+                container.note = Some(format!("key file {path} opens no keyslot or does not exist"));
+                container.state = State::Locked;
+            }
+            (State::Opening(..), Err(Failure::WrongSecret)) => container.state = State::Locked,
+            (State::Opening(..), Err(failure)) => container.state = State::Failed(failure.to_string()),
+            (_, _) => container.state = State::Locked,
+        }
+        true
+    }
+
+    fn typed(&mut self, secret: SecretId) {
+        // The consoles take one answer per question.
+        self.question = None;
+        self.prompt_until = None;
+        if !self.typed.contains(&secret) {
+            self.typed.push(secret);
+        }
+    }
+
+    fn gone(&mut self, name: &DevName) {
+        self.containers.remove(name);
+        self.twins.retain(|twin, first| twin != name && first != name);
+    }
+
+    fn retry(&mut self) {
+        self.containers.retain(|_, container| !matches!(container.state, State::Failed(_)));
+        self.typed.retain(|secret| self.useful.contains(secret));
+        self.question = None;
+        self.prompt_until = None;
+    }
+
+    fn is_busy(&self) -> bool {
+        self.containers.values().any(|one| matches!(one.state, State::Opening(..) | State::ReadingKey(..)))
+            || self.modules.values().any(|state| matches!(state, Modules::Asked(_)))
+    }
+
+    fn has_failed(&self) -> bool {
+        let failed = |one: &Container| matches!(one.state, State::Failed(_));
+        !self.containers.is_empty()
+            && self.containers.values().any(failed)
+            && self.containers.values().all(|one| failed(one) || one.state == State::Open)
+    }
+
+    fn is_asking(&self) -> bool {
+        self.question.is_some()
+    }
+
+    fn deadline(&self) -> Option<Moment> {
+        match (self.prompt_until, self.waiting_for_key) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn explain(&self, view: View<'_>, device: &Device) -> Option<Node> {
+        if !choice::is_luks(device) {
+            return None;
+        }
+        if let Some(mapping) = choice::mapping_of(view.table, device) {
+            return Some(Node::new(NodeState::Found, format!("opened as {mapping}")));
+        }
+        if let Some(first) = self.twins.get(&device.name) {
+            return Some(Node::new(NodeState::Seen, format!("left alone: same LUKS UUID as {first}")));
+        }
+        let Some(container) = self.containers.get(&device.name) else {
+            return Some(Node::new(NodeState::Seen, format!("not opened: {}", choice::why_not(view))));
+        };
+        Some(match &container.state {
+            State::Locked if self.question.is_some() => {
+                Node::new(NodeState::Waiting, "locked: waits for a passphrase on the console")
+            }
+            State::Locked if !container.keys.is_empty() => {
+                Node::new(NodeState::Waiting, "locked: waits for the device with its key file")
+            }
+            State::Locked => Node::new(NodeState::Waiting, "locked: waits for its turn"),
+            State::ReadingKey(_, path) => Node::new(NodeState::Waiting, format!("key {path} is being read")),
+            State::Opening(..) => Node::new(NodeState::Waiting, "the key is being derived"),
+            State::Open => {
+                Node::new(NodeState::Waiting, format!("open, /dev/mapper/{} is on its way", container.name))
+            }
+            State::Failed(reason) => Node::new(NodeState::Failed, format!("could not be opened: {reason}")),
+        })
+    }
+
+    fn missing(&self, view: View<'_>) -> Vec<Node> {
+        choice::unseen_selectors(view)
+            .map(|id| Node::new(NodeState::Missing, format!("no LUKS container matches {id}")))
+            .collect()
+    }
+
+    fn remedies(&self, view: View<'_>) -> Vec<String> {
+        let mut remedies = Vec::new();
+        for (name, container) in &self.containers {
+            match &container.state {
+                State::Locked if self.question.is_some() => {
+                    remedies.push(format!("type the passphrase of {name} on the console"));
+                }
+                State::Failed(_) => {
+                    remedies.push(format!(
+                        "boot again, or `retry` here, and open {name} with the right passphrase"
+                    ));
+                }
+                _ => {}
+            }
+        }
+        let left_alone = view.table.iter().filter(|device| {
+            choice::is_luks(device)
+                && !self.containers.contains_key(&device.name)
+                && choice::mapping_of(view.table, device).is_none()
+        });
+        for device in left_alone {
+            if let Some(uuid) = device.signature().and_then(|signature| signature.uuid.as_ref()) {
+                remedies.push(format!("if root lies in the container {}: rd.luks.uuid={uuid}", device.name));
+            }
+        }
+        remedies
+    }
+}

@@ -1,0 +1,113 @@
+//! Assemblers: one per kind of storage. Each looks at new facts and answers with requests.
+
+mod luks;
+mod partitions;
+
+use cmdline::Plan;
+
+use crate::command::Action;
+use crate::event::{CommandId, DevName, Failure, Outcome, SecretId};
+use crate::explain::Node;
+use crate::image::ImageFacts;
+use crate::table::{Device, Table};
+use crate::time::Moment;
+
+/// What an assembler may look at.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// What is wanted.
+    pub plan: &'a Plan,
+    /// What the image brings along.
+    pub image: &'a ImageFacts,
+    /// What was seen.
+    pub table: &'a Table,
+    /// The time.
+    pub now: Moment,
+    /// Devices and drivers have come to rest and the wanted root is not among the devices.
+    pub stuck: bool,
+}
+
+/// Hands out numbers for requests.
+pub struct Requests<'a> {
+    pub(crate) next: &'a mut u64,
+    pub(crate) actions: &'a mut Vec<(CommandId, Action)>,
+}
+
+impl Requests<'_> {
+    /// Asks for something; returns the number under which the answer comes.
+    pub fn ask(&mut self, action: Action) -> CommandId {
+        let id = CommandId(*self.next);
+        *self.next = self.next.saturating_add(1);
+        self.actions.push((id, action));
+        id
+    }
+}
+
+/// One kind of storage.
+pub trait Assembler {
+    /// Looks at the facts and asks for what follows from them. Called until nobody asks for more.
+    fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>);
+
+    /// Takes the answer to a request of this assembler; returns whether it was one.
+    fn answer(&mut self, view: View<'_>, id: CommandId, result: &Result<Outcome, Failure>) -> bool {
+        let _ = (view, id, result);
+        false
+    }
+
+    /// A passphrase was typed.
+    fn typed(&mut self, secret: SecretId) {
+        let _ = secret;
+    }
+
+    /// A device is gone.
+    fn gone(&mut self, name: &DevName) {
+        let _ = name;
+    }
+
+    /// The operator asks to try again: forget failures.
+    fn retry(&mut self) {}
+
+    /// Whether requests are under way.
+    fn is_busy(&self) -> bool {
+        false
+    }
+
+    /// Whether a way that could lead to the root was tried to its end.
+    fn has_failed(&self) -> bool {
+        false
+    }
+
+    /// Whether it waits for somebody to type.
+    fn is_asking(&self) -> bool {
+        false
+    }
+
+    /// When it wants to be called again although nothing happened.
+    fn deadline(&self) -> Option<Moment> {
+        None
+    }
+
+    /// What it has to say of one device.
+    fn explain(&self, view: View<'_>, device: &Device) -> Option<Node> {
+        let _ = (view, device);
+        None
+    }
+
+    /// What it misses as a whole, e.g. containers that were named and never seen.
+    fn missing(&self, view: View<'_>) -> Vec<Node> {
+        let _ = view;
+        Vec::new()
+    }
+
+    /// What an operator should try.
+    fn remedies(&self, view: View<'_>) -> Vec<String> {
+        let _ = view;
+        Vec::new()
+    }
+}
+
+/// All kinds that this version knows.
+#[must_use]
+pub fn all() -> Vec<Box<dyn Assembler>> {
+    vec![Box::new(partitions::Partitions), Box::new(luks::Luks::default())]
+}

@@ -1,0 +1,149 @@
+//! What an operator should try, most likely first.
+
+use cmdline::plan::RootSpec;
+use ondisk::{Kind, Signature};
+
+use crate::assemble::View;
+use crate::event::{DriverFacts, Failure};
+use crate::root::Goal;
+use crate::table::Device;
+
+/// Remedies that follow from the goal and the drivers.
+pub fn for_goal(view: View<'_>, goal: &Goal, drivers: &DriverFacts) -> Vec<String> {
+    let mut remedies = Vec::new();
+    if let Some(Failure::NoInit(_)) = &goal.handover_failure {
+        remedies
+            .push("name the init of this root with init=, or check that this is the right root".to_owned());
+        return remedies;
+    }
+    match goal.spec(view.plan) {
+        None => remedies
+            .push("add root=UUID=... to the command line; the devices seen are listed above".to_owned()),
+        Some(RootSpec::Unsupported(_)) => {
+            remedies.push(
+                "name the root by UUID=, LABEL=, PARTUUID=, PARTLABEL= or a path below /dev".to_owned(),
+            );
+        }
+        Some(spec) => remedies.extend(mistaken(view, &spec)),
+    }
+    let driverless = drivers.driverless.iter().filter(|device| storage_kind(&device.modalias).is_some());
+    for device in driverless {
+        remedies.push(format!(
+            "build the image with the driver of {} (rootward build --universal, or --modules with its name)",
+            device.modalias
+        ));
+    }
+    for device in view.table.iter() {
+        let kind = device.signature().map(|signature| signature.kind);
+        if let Some(kind @ (Kind::Lvm2Pv | Kind::MdMember)) = kind
+            && view.table.holders(&device.name).next().is_none()
+        {
+            remedies.push(format!(
+                "{} holds {}, which this version cannot assemble yet",
+                device.name,
+                kind.name()
+            ));
+        }
+    }
+    if view.table.iter().next().is_none() && remedies.is_empty() {
+        remedies.push("check that the disk is connected and that the image has its driver".to_owned());
+    }
+    remedies
+}
+
+/// Ids that were given under the wrong name, or nearly right.
+fn mistaken(view: View<'_>, spec: &RootSpec) -> Vec<String> {
+    let mut remedies = Vec::new();
+    for device in view.table.iter() {
+        let signature = device.signature();
+        let entry = view.table.partition_entry(device);
+        let uuid = signature.and_then(|signature| signature.uuid.as_deref());
+        let label = signature.and_then(label_text);
+        let partuuid = entry.map(|entry| entry.uuid.as_str());
+        let partlabel = entry.and_then(|entry| entry.name.as_deref());
+        let same =
+            |seen: Option<&str>, typed: &str| seen.is_some_and(|seen| seen.eq_ignore_ascii_case(typed));
+        let hint = match spec {
+            RootSpec::Uuid(typed) if same(partuuid, typed) => Some(format!("root=PARTUUID={typed}")),
+            RootSpec::PartUuid { uuid: typed, .. } if same(uuid, typed) => Some(format!("root=UUID={typed}")),
+            RootSpec::Label(typed) if same(partlabel, typed) => {
+                partlabel.map(|label| format!("root=PARTLABEL={label}"))
+            }
+            RootSpec::PartLabel(typed) if same(label.as_deref(), typed) => {
+                label.as_deref().map(|label| format!("root=LABEL={label}"))
+            }
+            RootSpec::Label(typed) if same(label.as_deref(), typed) && label.as_deref() != Some(typed) => {
+                label.as_deref().map(|label| format!("root=LABEL={label}"))
+            }
+            RootSpec::Uuid(typed) => {
+                uuid.filter(|seen| is_near(seen, typed)).map(|seen| format!("root=UUID={seen}"))
+            }
+            RootSpec::PartUuid { uuid: typed, .. } => {
+                partuuid.filter(|seen| is_near(seen, typed)).map(|seen| format!("root=PARTUUID={seen}"))
+            }
+            _ => None,
+        };
+        remedies.extend(hint.map(|hint| format!("{hint} ({} is that device)", device.name)));
+    }
+    if remedies.is_empty() {
+        remedies.extend(only_file_system(view).map(|device| {
+            match device.signature().and_then(|one| one.uuid.as_ref()) {
+                Some(uuid) => format!("root=UUID={uuid} ({} holds the only file system seen)", device.name),
+                None => format!("root=/dev/{} (it holds the only file system seen)", device.name),
+            }
+        }));
+    }
+    remedies
+}
+
+fn label_text(signature: &Signature) -> Option<String> {
+    signature.label.as_ref().map(|label| String::from_utf8_lossy(label).into_owned())
+}
+
+fn only_file_system<'a>(view: View<'a>) -> Option<&'a Device> {
+    let mut found = view.table.iter().filter(|device| {
+        device.signature().is_some_and(|one| one.kind.is_filesystem() && one.kind != Kind::Vfat)
+    });
+    match (found.next(), found.next()) {
+        (Some(only), None) => Some(only),
+        _ => None,
+    }
+}
+
+/// Whether two ids of one length differ in at most two places: a typing error.
+fn is_near(seen: &str, typed: &str) -> bool {
+    let differing =
+        seen.bytes().zip(typed.bytes()).filter(|(seen, typed)| !seen.eq_ignore_ascii_case(typed)).count();
+    seen.len() == typed.len() && seen.len() >= 8 && (1..=2).contains(&differing)
+}
+
+/// What kind of storage a modalias announces, if it does.
+///
+/// Sources: PCI class codes (`include/linux/pci_ids.h`), virtio device ids (`include/uapi/linux/virtio_ids.h`).
+#[must_use]
+pub fn storage_kind(modalias: &str) -> Option<&'static str> {
+    let (bus, rest) = modalias.split_once(':')?;
+    match bus {
+        "virtio" => match rest.get(..9)? {
+            "d00000002" => Some("virtio disk"),
+            "d00000008" => Some("virtio SCSI controller"),
+            _ => None,
+        },
+        "pci" => {
+            let class = rest.split_once("bc")?.1;
+            match (class.get(..2)?, class.get(2..6)?) {
+                ("01", "sc08") => Some("NVMe controller"),
+                ("01", "sc06") => Some("SATA controller"),
+                ("01", "sc04") => Some("RAID controller"),
+                ("01", _) => Some("storage controller"),
+                // Without virtio_pci the device's own kind stays hidden; 1af4 is its vendor.
+                _ => None,
+            }
+        }
+        "usb" => rest.contains("ic08").then_some("USB storage"),
+        "scsi" => rest.starts_with("t-0x00").then_some("SCSI disk"),
+        "nvme" => Some("NVMe namespace"),
+        "mmc" => Some("memory card"),
+        _ => None,
+    }
+}

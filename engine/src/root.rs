@@ -1,0 +1,143 @@
+//! The goal: the wanted root, from "not seen" to "handed over".
+
+use std::collections::BTreeMap;
+
+use cmdline::Plan;
+use cmdline::plan::RootSpec;
+
+use crate::command::MountRequest;
+use crate::event::{CommandId, DevName, Failure};
+use crate::matching;
+use crate::table::{Device, Table};
+
+/// How far the way to the root has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stage {
+    /// No usable device matches.
+    Wanted,
+    /// The driver of its file system is being loaded.
+    LoadingFs(CommandId, DevName),
+    /// Its driver is there, or nothing more can be done about it: next is the mount.
+    FsReady(DevName),
+    /// It is being mounted.
+    Mounting(CommandId, DevName),
+    /// It is mounted at `/sysroot`.
+    Mounted(DevName),
+    /// The hand-over has begun: nothing more may be commanded.
+    Switching(CommandId, DevName),
+}
+
+/// The wanted root.
+#[derive(Debug, Clone)]
+pub struct Goal {
+    /// Where the way has come.
+    pub stage: Stage,
+    /// Devices that matched and could not be mounted.
+    pub failures: BTreeMap<DevName, Failure>,
+    /// Why the last hand-over did not work.
+    pub handover_failure: Option<Failure>,
+    /// A device named by the operator, which goes before `root=`.
+    pub by_hand: Option<String>,
+    /// Look-alikes that were already named in the log.
+    pub named: Vec<DevName>,
+}
+
+impl Goal {
+    /// A goal that nothing was done for yet.
+    #[must_use]
+    pub fn new() -> Goal {
+        Goal {
+            stage: Stage::Wanted,
+            failures: BTreeMap::new(),
+            handover_failure: None,
+            by_hand: None,
+            named: Vec::new(),
+        }
+    }
+
+    /// What names the root now.
+    #[must_use]
+    pub fn spec(&self, plan: &Plan) -> Option<RootSpec> {
+        self.by_hand.clone().map(RootSpec::Path).or_else(|| plan.root.spec.clone())
+    }
+
+    /// All devices that `root=` names and that nothing else is built on, best first.
+    #[must_use]
+    pub fn matches<'a>(&self, plan: &Plan, table: &'a Table) -> Vec<&'a Device> {
+        let Some(spec) = self.spec(plan) else { return Vec::new() };
+        let mut found: Vec<&Device> = table
+            .iter()
+            .filter(|device| matching::is_named_by(&spec, device, table))
+            .filter(|device| table.holders(&device.name).next().is_none())
+            .collect();
+        found.sort_by_key(|device| matching::preference(device));
+        found
+    }
+
+    /// The device to mount next.
+    #[must_use]
+    pub fn candidate<'a>(&self, plan: &Plan, table: &'a Table) -> Option<&'a Device> {
+        self.matches(plan, table)
+            .into_iter()
+            .find(|device| !self.failures.contains_key(&device.name) && obstacle(plan, device).is_none())
+    }
+
+    /// The device that is mounted or about to be.
+    #[must_use]
+    pub fn device(&self) -> Option<&DevName> {
+        match &self.stage {
+            Stage::Wanted => None,
+            Stage::LoadingFs(_, name)
+            | Stage::FsReady(name)
+            | Stage::Mounting(_, name)
+            | Stage::Mounted(name)
+            | Stage::Switching(_, name) => Some(name),
+        }
+    }
+}
+
+impl Default for Goal {
+    fn default() -> Self {
+        Goal::new()
+    }
+}
+
+/// The types to mount a device as: what probing finds wins over what the user says.
+#[must_use]
+pub fn fstypes(plan: &Plan, device: &Device) -> Vec<String> {
+    match device.signature() {
+        Some(signature) if signature.kind.is_filesystem() => vec![signature.kind.name().to_owned()],
+        _ => plan.root.fstype.iter().filter(|name| name.as_str() != "auto").cloned().collect(),
+    }
+}
+
+/// Why a device that is named by `root=` cannot be mounted as it is.
+#[must_use]
+pub fn obstacle(plan: &Plan, device: &Device) -> Option<String> {
+    let Some(content) = device.content() else {
+        return Some("its content is not known yet".to_owned());
+    };
+    if content.is_ambiguous() {
+        let kinds: Vec<&str> = content.signatures.iter().map(|signature| signature.kind.name()).collect();
+        return Some(format!("it carries several valid signatures ({})", kinds.join(", ")));
+    }
+    match content.only() {
+        Some(signature) if signature.kind.is_filesystem() => None,
+        Some(signature) => Some(format!("it holds {}, not a file system", signature.kind.name())),
+        None if !fstypes(plan, device).is_empty() => None,
+        None => Some("it holds no file system that this version knows; rootfstype= may name one".to_owned()),
+    }
+}
+
+/// The request that mounts a device as root.
+#[must_use]
+pub fn mount_request(plan: &Plan, device: &Device) -> MountRequest {
+    MountRequest {
+        device: device.name.clone(),
+        fstypes: fstypes(plan, device),
+        flags: plan.root.flags.clone(),
+        access: plan.root.access,
+        fstab: plan.root.fstab && plan.root.flags.is_none(),
+        device_read_only: device.facts.read_only,
+    }
+}
