@@ -88,6 +88,7 @@ impl Kernel {
     /// with their dependencies into `root/lib/modules` and indexes them there.
     pub fn install(&self, root: &Path, wanted: &[&str]) -> Result<(), Error> {
         let target = root.join("lib/modules").join(&self.version);
+        fs::create_dir_all(&target).map_err(Error::io(&target))?;
         for file in self.select(wanted)? {
             let (from, to) = (self.modules.join(&file), target.join(&file));
             if let Some(parent) = to.parent() {

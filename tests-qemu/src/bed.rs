@@ -1,0 +1,147 @@
+//! Everything that scenarios share: kernels, guest programs, disks.
+
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+use crate::accel::Accel;
+use crate::builder::{Builder, Job};
+use crate::cache::Cache;
+use crate::disk::{self, Filesystem, PLAIN_UUID};
+use crate::guest::GuestPrograms;
+use crate::image::{self, UnderTest};
+use crate::kernel::{Kernel, Series};
+use crate::rootfs::{self, Release};
+
+/// Passphrase of every LUKS container of the bed.
+pub const PASSPHRASE: &str = "correct horse";
+/// Content of the key file that opens them too.
+pub const KEY: &str = "0f7d3b1e9a4c5d68key-file-of-the-test-bed";
+/// UUID of the LUKS2 header.
+pub const LUKS_UUID: &str = "c1f3a2b4-6d7e-4f80-91a2-b3c4d5e6f701";
+
+/// A disk that scenarios attach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disk {
+    /// GPT with one partition that holds a probe root.
+    Probe(Filesystem),
+    /// The whole disk is ext4 with a probe root.
+    Plain,
+    /// The whole disk is LUKS2 with an ext4 probe root in it.
+    Luks,
+    /// A full Debian on ext4, on the whole disk.
+    Debian(Release),
+    /// A full Debian on ext4 in LUKS2, with fstab and crypttab naming it.
+    DebianLuks(Release),
+}
+
+/// What the bed has prepared.
+#[derive(Debug)]
+pub struct Bed {
+    /// Kernels.
+    pub kernels: Vec<Kernel>,
+    /// Programs that run inside guests.
+    pub guest: GuestPrograms,
+    /// Programs under test.
+    pub under_test: UnderTest,
+    /// Where prepared things are kept.
+    pub cache: Cache,
+    /// How guests are executed.
+    pub accel: Accel,
+}
+
+impl Bed {
+    /// Fetches kernels, builds the guest programs and tries KVM; `scratch` is for temporary files.
+    pub fn prepare(checkout: &Path, under_test: UnderTest, scratch: &Path) -> Result<Self, Error> {
+        let cache = Cache::of_user();
+        let kernels =
+            Series::ALL.into_iter().map(|series| Kernel::fetch(series, &cache)).collect::<Result<_, _>>()?;
+        let guest = GuestPrograms::build(checkout, &cache)?;
+        let accel = Accel::detect(scratch)?;
+        Ok(Self { kernels, guest, under_test, cache, accel })
+    }
+
+    /// The kernel of a series.
+    pub fn kernel(&self, series: Series) -> Result<&Kernel, Error> {
+        image::of_series(&self.kernels, series)
+    }
+
+    /// The builder VM.
+    #[must_use]
+    pub fn builder(&self) -> Builder<'_> {
+        Builder { kernels: &self.kernels, guest: &self.guest, cache: &self.cache, accel: self.accel }
+    }
+
+    /// Image of a disk, made unless the cache has it.
+    pub fn disk(&self, disk: Disk) -> Result<PathBuf, Error> {
+        match disk {
+            Disk::Probe(filesystem) => {
+                let tree = self.probe_root(filesystem.name())?;
+                disk::partitioned(filesystem, &tree, &self.cache)
+            }
+            Disk::Plain => disk::plain_ext4(&self.probe_root("plain")?, "plain", &self.cache),
+            Disk::Luks => {
+                let tree = self.probe_root("luks")?;
+                let content = disk::plain_ext4(&tree, "luks-content", &self.cache)?;
+                self.encrypted("luks", &content, 192, "")
+            }
+            Disk::Debian(release) => self.debian(release),
+            Disk::DebianLuks(release) => {
+                let content = self.debian(release)?;
+                let crypttab = format!("{DEBIAN_LUKS_NAME} UUID={LUKS_UUID} none luks");
+                let change = format!(
+                    "echo '/dev/mapper/{DEBIAN_LUKS_NAME} / ext4 defaults 0 1' >/new/etc/fstab\n\
+                     echo '{crypttab}' >/new/etc/crypttab\n"
+                );
+                self.encrypted(&format!("debian{}-luks", release.number()), &content, 1280, &change)
+            }
+        }
+    }
+
+    fn probe_root(&self, marker: &str) -> Result<PathBuf, Error> {
+        rootfs::probe_root(marker, &self.kernels, &self.guest, &self.cache)
+    }
+
+    fn debian(&self, release: Release) -> Result<PathBuf, Error> {
+        // Each release with its own kernel, as its users have it.
+        let series = match release {
+            Release::Bookworm => Series::V6_1,
+            Release::Trixie => Series::V6_12,
+        };
+        let fstab = format!("UUID={PLAIN_UUID}");
+        let tree = rootfs::debian_root(release, self.kernel(series)?, &fstab, &self.guest, &self.cache)?;
+        disk::plain_ext4(&tree, &format!("debian{}", release.number()), &self.cache)
+    }
+
+    /// A LUKS2 disk of `size` MiB with a copy of the ext4 image `content`, after `change` was run on it.
+    fn encrypted(&self, name: &str, content: &Path, size: u64, change: &str) -> Result<PathBuf, Error> {
+        // The cheapest key derivation that still is argon2id: guests are slow, and its strength is not what
+        // is tested.
+        let script = format!(
+            "cryptsetup luksFormat --batch-mode --type luks2 --uuid {LUKS_UUID} --pbkdf argon2id \
+             --pbkdf-memory 32768 --pbkdf-force-iterations 4 --pbkdf-parallel 1 --key-file passphrase $DISK\n\
+             cryptsetup luksAddKey --batch-mode --pbkdf argon2id --pbkdf-memory 32768 \
+             --pbkdf-force-iterations 4 --pbkdf-parallel 1 --key-file passphrase $DISK key\n\
+             cryptsetup open --key-file key $DISK opened\n\
+             mke2fs -q -t ext4 -m 0 -U {PLAIN_UUID} -L {name} /dev/mapper/opened\n\
+             mkdir -p /old /new\n\
+             mount -o ro $CONTENT /old\n\
+             mount /dev/mapper/opened /new\n\
+             cp -a /old/. /new/\n\
+             {change}umount /old /new\n\
+             cryptsetup close opened\n\
+             cryptsetup luksDump $DISK\n"
+        );
+        let job = Job {
+            name,
+            script,
+            files: vec![("passphrase", PASSPHRASE.as_bytes().to_vec()), ("key", KEY.as_bytes().to_vec())],
+            inputs: vec![("CONTENT", content.to_owned())],
+            targets: vec![("DISK", size)],
+            packages: Vec::new(),
+        };
+        Ok(self.builder().run(&job)?.join("DISK"))
+    }
+}
+
+/// dm name of the encrypted Debian root, in crypttab and fstab.
+pub const DEBIAN_LUKS_NAME: &str = "cryptroot";

@@ -1,0 +1,29 @@
+//! `rootward-qemu-test [--list] [--jobs N] [FILTER]...`: the scenarios without xtask.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use tests_qemu::{Options, run};
+
+fn main() -> ExitCode {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    let mut options = Options::of_checkout(checkout);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--list" => options.list = true,
+            "--jobs" => {
+                options.jobs = arguments.next().and_then(|word| word.parse().ok()).unwrap_or(options.jobs);
+            }
+            _ => options.filters.push(argument),
+        }
+    }
+    match run(&options) {
+        Ok(summary) if summary.failed() == 0 => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("rootward-qemu-test: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Runs scenarios, two at a time, and reports.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::bed::Bed;
+use crate::dialogue::hold;
+use crate::image::UnderTest;
+use crate::qemu::{Drive, Machine};
+use crate::scenario::{Boot, Scenario, Seen};
+use crate::verdict::Verdict;
+use crate::{Error, scenarios};
+
+/// What is to be run and with what.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Root of the checkout.
+    pub checkout: PathBuf,
+    /// The `rootward` command.
+    pub rootward: PathBuf,
+    /// The `/init` under test.
+    pub init: PathBuf,
+    /// Only scenarios whose name contains one of these; all if there is none.
+    pub filters: Vec<String>,
+    /// Only print the names.
+    pub list: bool,
+    /// Guests at a time.
+    pub jobs: usize,
+}
+
+impl Options {
+    /// The binaries that `cargo xtask build` leaves below `checkout`, all scenarios, two at a time.
+    #[must_use]
+    pub fn of_checkout(checkout: &Path) -> Self {
+        let directory = checkout.join("target/rootward");
+        Self {
+            checkout: checkout.to_owned(),
+            rootward: directory.join("rootward"),
+            init: directory.join("init"),
+            filters: Vec::new(),
+            list: false,
+            jobs: 2,
+        }
+    }
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Summary {
+    /// One result per scenario.
+    pub results: Vec<Outcome>,
+}
+
+/// Result of one scenario.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// Scenario.
+    pub name: String,
+    /// Statements that do not hold, or what went wrong with the bed; none if it passed.
+    pub failures: Vec<String>,
+    /// Wall time in seconds, disks not included.
+    pub seconds: f64,
+    /// Directory with console logs and verdicts.
+    pub directory: PathBuf,
+}
+
+impl Summary {
+    /// How many passed.
+    #[must_use]
+    pub fn passed(&self) -> usize {
+        self.results.iter().filter(|result| result.failures.is_empty()).count()
+    }
+
+    /// How many failed.
+    #[must_use]
+    pub fn failed(&self) -> usize {
+        self.results.len() - self.passed()
+    }
+}
+
+/// Runs the scenarios that `options` selects and prints as it goes; the closing line is
+/// `N passed, N failed`. An error means that the bed could not be prepared at all.
+pub fn run(options: &Options) -> Result<Summary, Error> {
+    let mut selected = scenarios::all();
+    selected.retain(|scenario| {
+        options.filters.is_empty() || options.filters.iter().any(|part| scenario.name.contains(part))
+    });
+    if options.list {
+        for scenario in &selected {
+            say(&scenario.name);
+        }
+        return Ok(Summary::default());
+    }
+    let results = options.checkout.join("target/qemu-test");
+    fs::create_dir_all(&results).map_err(Error::io(&results))?;
+    let under_test = UnderTest { rootward: options.rootward.clone(), init: options.init.clone() };
+    let bed = Bed::prepare(&options.checkout, under_test, &results)?;
+    say(&format!("{} scenarios under {:?}", selected.len(), bed.accel));
+    let next = AtomicUsize::new(0);
+    let outcomes = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..options.jobs.max(1) {
+            scope.spawn(|| {
+                while let Some(scenario) = selected.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let outcome = run_one(scenario, &bed, &results);
+                    report(&outcome);
+                    if let Ok(mut outcomes) = outcomes.lock() {
+                        outcomes.push(outcome);
+                    }
+                }
+            });
+        }
+    });
+    let mut summary = Summary { results: outcomes.into_inner().unwrap_or_default() };
+    summary.results.sort_by(|one, other| one.name.cmp(&other.name));
+    write_json(&results.join("results.json"), &summary)?;
+    say(&format!("{} passed, {} failed", summary.passed(), summary.failed()));
+    Ok(summary)
+}
+
+fn run_one(scenario: &Scenario, bed: &Bed, results: &Path) -> Outcome {
+    let directory = results.join(&scenario.name);
+    let mut outcome = Outcome {
+        name: scenario.name.clone(),
+        failures: Vec::new(),
+        seconds: 0.0,
+        directory: directory.clone(),
+    };
+    let mut seen = Vec::new();
+    for (number, boot) in scenario.boots.iter().enumerate() {
+        let directory =
+            if number == 0 { directory.clone() } else { directory.join(format!("boot{}", number + 1)) };
+        match run_boot(boot, bed, &directory) {
+            Ok((one, failures, took)) => {
+                outcome.seconds += took.as_secs_f64();
+                outcome.failures.extend(failures);
+                seen.push(one);
+            }
+            Err(error) => outcome.failures.push(format!("test bed: {error}")),
+        }
+    }
+    if let (Some(comparison), true) = (&scenario.comparison, outcome.failures.is_empty())
+        && let Err(instead) = comparison(&seen)
+    {
+        outcome.failures.push(instead);
+    }
+    if let Err(error) = write_json(&directory.join("result.json"), &outcome) {
+        outcome.failures.push(error.to_string());
+    }
+    outcome
+}
+
+fn run_boot(boot: &Boot, bed: &Bed, directory: &Path) -> Result<(Seen, Vec<String>, Duration), Error> {
+    crate::cache::remove(directory)?;
+    fs::create_dir_all(directory).map_err(Error::io(directory))?;
+    let kernel = bed.kernel(boot.kernel)?;
+    let mut drives = Vec::new();
+    for disk in &boot.disks {
+        let image = bed.disk(disk.disk)?;
+        drives.push(Drive { image, bus: disk.bus, plugged: disk.plugged, lasting: false });
+    }
+    let machine = Machine {
+        kernel: kernel.vmlinuz.clone(),
+        initrd: boot.image.make(kernel, &bed.under_test, &bed.guest, &bed.cache)?,
+        cmdline: boot.cmdline.clone(),
+        memory: boot.memory,
+        drives,
+    };
+    let start = Instant::now();
+    let guest = machine.start(bed.accel, directory)?;
+    let conversation = hold(guest, &boot.steps, boot.patience * bed.accel.patience())?;
+    let text = fs::read_to_string(directory.join("verdict.json")).unwrap_or_default();
+    let verdict: Option<Verdict> = match text.trim() {
+        "" => None,
+        text => Some(
+            serde_json::from_str(text).map_err(|error| Error::Bed(format!("verdict is not one: {error}")))?,
+        ),
+    };
+    let seen = Seen { console: conversation.console, verdict, end: conversation.end };
+    let failures = boot.judge(&seen, conversation.stuck.as_deref());
+    Ok((seen, failures, start.elapsed()))
+}
+
+fn report(outcome: &Outcome) {
+    let Outcome { name, failures, seconds, directory } = outcome;
+    if failures.is_empty() {
+        say(&format!("ok      {name} ({seconds:.1} s)"));
+        return;
+    }
+    let mut text = format!("FAILED  {name} ({seconds:.1} s)");
+    for failure in failures {
+        text += &format!("\n        {failure}");
+    }
+    say(&format!("{text}\n        console: {}", directory.join("console.log").display()));
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
+    let text = serde_json::to_vec_pretty(value).map_err(|error| Error::Bed(error.to_string()))?;
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(Error::io(parent))?;
+    }
+    fs::write(path, text).map_err(Error::io(path))
+}
+
+/// One line at a time, whole, from either worker.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}");
+}

@@ -1,0 +1,279 @@
+//! What a scenario is: machines to boot, what happens meanwhile, and what must be true of them.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::bed::Disk;
+use crate::dialogue::{End, Step};
+use crate::image::Image;
+use crate::kernel::Series;
+use crate::qemu::Bus;
+use crate::verdict::Verdict;
+
+/// What a check judges.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// The serial console.
+    pub console: String,
+    /// The verdict from the real root, if one arrived.
+    pub verdict: Option<Verdict>,
+    /// How the guest ended.
+    pub end: End,
+}
+
+/// The test of a check: `Err` says what was seen instead.
+type Test = Box<dyn Fn(&Seen) -> Result<(), String> + Send + Sync>;
+
+/// One statement about a boot.
+pub struct Check {
+    /// The statement.
+    pub what: String,
+    test: Test,
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Check").field(&self.what).finish()
+    }
+}
+
+/// A disk of a boot.
+#[derive(Debug, Clone)]
+pub struct Attached {
+    /// Which image.
+    pub disk: Disk,
+    /// How it is attached.
+    pub bus: Bus,
+    /// There from the start, or plugged in by a step.
+    pub plugged: bool,
+}
+
+/// One boot of a machine.
+#[derive(Debug)]
+pub struct Boot {
+    /// Kernel.
+    pub kernel: Series,
+    /// Initramfs.
+    pub image: Image,
+    /// Kernel command line without the console.
+    pub cmdline: String,
+    /// Disks in order.
+    pub disks: Vec<Attached>,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// What happens meanwhile.
+    pub steps: Vec<Step>,
+    /// What must be true.
+    pub checks: Vec<Check>,
+    /// How the guest has to end.
+    pub end: End,
+    /// Whether a verdict must arrive.
+    pub reaches_root: bool,
+    /// Wall time allowed, on hardware; TCG gets a multiple.
+    pub patience: Duration,
+}
+
+/// Compares several boots: `Err` says what does not hold.
+pub type Comparison = Box<dyn Fn(&[Seen]) -> Result<(), String> + Send + Sync>;
+
+/// A named scenario.
+pub struct Scenario {
+    /// Name; filters match any part of it.
+    pub name: String,
+    /// Boots, one after the other; mostly one.
+    pub boots: Vec<Boot>,
+    /// What must be true of the boots together.
+    pub comparison: Option<Comparison>,
+}
+
+impl fmt::Debug for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scenario")
+            .field("name", &self.name)
+            .field("boots", &self.boots)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Scenario {
+    /// A scenario of one boot. The kernel's series is appended to `name`.
+    #[must_use]
+    pub fn new(name: &str, boot: Boot) -> Self {
+        let name = format!("{name}-{}", boot.kernel.name());
+        Self { name, boots: vec![boot], comparison: None }
+    }
+}
+
+impl Boot {
+    /// A boot of `image` that must reach the real root and power off by itself.
+    #[must_use]
+    pub fn new(kernel: Series, image: Image, cmdline: impl Into<String>) -> Self {
+        Self {
+            kernel,
+            image,
+            cmdline: cmdline.into(),
+            disks: Vec::new(),
+            memory: 512,
+            steps: Vec::new(),
+            checks: Vec::new(),
+            end: End::PowerOff,
+            reaches_root: true,
+            patience: Duration::from_secs(40),
+        }
+    }
+
+    /// Attaches a disk.
+    #[must_use]
+    pub fn disk(mut self, disk: Disk, bus: Bus) -> Self {
+        self.disks.push(Attached { disk, bus, plugged: true });
+        self
+    }
+
+    /// A disk that is not there at the start; see [`Self::plug`].
+    #[must_use]
+    pub fn absent_disk(mut self, disk: Disk, bus: Bus) -> Self {
+        self.disks.push(Attached { disk, bus, plugged: false });
+        self
+    }
+
+    /// Waits for text on the console.
+    #[must_use]
+    pub fn expect(mut self, text: &str) -> Self {
+        self.steps.push(Step::Expect(text.to_owned()));
+        self
+    }
+
+    /// Types a line on the console.
+    #[must_use]
+    pub fn types(mut self, line: &str) -> Self {
+        self.steps.push(Step::Type(line.to_owned()));
+        self
+    }
+
+    /// Lets time pass.
+    #[must_use]
+    pub fn pause(mut self, length: Duration) -> Self {
+        self.steps.push(Step::Pause(length));
+        self
+    }
+
+    /// Plugs in the disk with this number.
+    #[must_use]
+    pub fn plug(mut self, number: usize) -> Self {
+        let drive = format!("disk{number}");
+        let arguments = match self.disks.get(number).map(|disk| disk.bus) {
+            Some(Bus::VirtioScsi) => {
+                json!({ "driver": "scsi-hd", "bus": "scsi.0", "drive": drive, "id": "late" })
+            }
+            Some(Bus::Nvme) => {
+                json!({ "driver": "nvme", "bus": "slot0", "drive": drive, "serial": "late", "id": "late" })
+            }
+            _ => json!({ "driver": "virtio-blk-pci", "bus": "slot0", "drive": drive, "id": "late" }),
+        };
+        self.steps.push(Step::Monitor("device_add", arguments));
+        self
+    }
+
+    /// Memory in MiB.
+    #[must_use]
+    pub fn memory(mut self, mebibytes: u32) -> Self {
+        self.memory = mebibytes;
+        self
+    }
+
+    /// Wall time allowed on hardware.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// The real root must not be reached; the guest ends by itself all the same.
+    #[must_use]
+    pub fn stops_before_root(mut self) -> Self {
+        self.reaches_root = false;
+        self
+    }
+
+    /// States something about the boot.
+    #[must_use]
+    pub fn check(
+        mut self,
+        what: impl Into<String>,
+        test: impl Fn(&Seen) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.checks.push(Check { what: what.into(), test: Box::new(test) });
+        self
+    }
+
+    /// States something about the real root.
+    #[must_use]
+    pub fn root(
+        self,
+        what: impl Into<String>,
+        test: impl Fn(&Verdict) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.check(what, move |seen| {
+            let verdict = seen.verdict.as_ref().ok_or("no verdict arrived")?;
+            test(verdict)
+        })
+    }
+
+    /// States that the console showed `text`.
+    #[must_use]
+    pub fn shows(self, text: &str) -> Self {
+        let text = text.to_owned();
+        self.check(format!("the console shows {text:?}"), move |seen| {
+            if seen.console.contains(&text) { Ok(()) } else { Err("it does not".to_owned()) }
+        })
+    }
+
+    /// States that the console did not show `text`.
+    #[must_use]
+    pub fn never_shows(self, text: &str) -> Self {
+        let text = text.to_owned();
+        self.check(format!("the console never shows {text:?}"), move |seen| {
+            let line = seen.console.lines().find(|line| line.contains(&text));
+            line.map_or(Ok(()), |line| Err(format!("it does: {line}")))
+        })
+    }
+}
+
+impl Boot {
+    /// Judges what was seen; the statements that do not hold.
+    #[must_use]
+    pub fn judge(&self, seen: &Seen, stuck: Option<&str>) -> Vec<String> {
+        let mut failures: Vec<String> = stuck.map(str::to_owned).into_iter().collect();
+        if seen.end != self.end {
+            failures.push(format!("the guest ended by {:?} instead of {:?}", seen.end, self.end));
+        }
+        match (&seen.verdict, self.reaches_root) {
+            (None, true) => failures.push("the real root was not reached: no verdict arrived".to_owned()),
+            (Some(_), false) => failures.push("the real root was reached, which must not be".to_owned()),
+            _ => {}
+        }
+        if failures.is_empty() || seen.verdict.is_some() || !self.reaches_root {
+            for check in &self.checks {
+                if let Err(instead) = (check.test)(seen) {
+                    failures.push(format!("not true: {}: {instead}", check.what));
+                }
+            }
+        }
+        failures
+    }
+}
+
+/// `Ok` if the two are equal; otherwise what was seen and what was wanted.
+pub fn equal<T: PartialEq<U> + fmt::Debug + ?Sized, U: fmt::Debug + ?Sized>(
+    seen: &T,
+    wanted: &U,
+) -> Result<(), String> {
+    if seen == wanted { Ok(()) } else { Err(format!("{seen:?} instead of {wanted:?}")) }
+}
+
+/// `Ok` if `condition` holds; otherwise `instead`.
+pub fn ensure(condition: bool, instead: impl FnOnce() -> String) -> Result<(), String> {
+    if condition { Ok(()) } else { Err(instead()) }
+}

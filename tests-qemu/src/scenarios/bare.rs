@@ -1,0 +1,39 @@
+//! The bed itself: the almost empty init, without the program under test, must reach every kind of disk.
+//! When one of these fails, a failure of the same disk elsewhere says nothing about `/init`.
+
+use std::time::Duration;
+
+use crate::bed::Disk;
+use crate::disk::Filesystem;
+use crate::image::Image;
+use crate::kernel::Series;
+use crate::qemu::Bus;
+use crate::rootfs::Release;
+use crate::scenario::{Boot, Scenario, equal};
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    let mut all = Vec::new();
+    for kernel in Series::ALL {
+        for (filesystem, bus) in Filesystem::ALL.into_iter().zip(Bus::ALL) {
+            let modules =
+                vec!["virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "nvme", filesystem.name()];
+            let cmdline = format!("bare.root={} bare.fstype={}", bus.first_partition(), filesystem.name());
+            let boot = Boot::new(kernel, Image::Bare(modules), cmdline)
+                .disk(Disk::Probe(filesystem), bus)
+                .root("the disk holds its own root", move |verdict| equal(&verdict.marker, filesystem.name()))
+                .root("the checker is PID 1", |verdict| equal(&verdict.pid1.argv, &["/sbin/init"]));
+            all.push(Scenario::new(&format!("bed-{}-{}", filesystem.name(), bus.name()), boot));
+        }
+    }
+    for (release, kernel) in [(Release::Bookworm, Series::V6_1), (Release::Trixie, Series::V6_12)] {
+        let boot = Boot::new(kernel, Image::Bare(vec!["virtio_pci", "virtio_blk", "ext4"]), "")
+            .disk(Disk::Debian(release), Bus::VirtioBlk)
+            .memory(768)
+            .patience(Duration::from_secs(120))
+            .root("systemd is running", |verdict| {
+                equal(&verdict.command("systemctl is-system-running --wait").stdout, "running")
+            });
+        all.push(Scenario::new(&format!("bed-debian{}", release.number()), boot));
+    }
+    all
+}
