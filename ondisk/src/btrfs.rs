@@ -26,13 +26,12 @@ fn parse(probe: &Probe<'_>, sb: &[u8]) -> Option<Found> {
         return None;
     }
     let mut signature = Signature {
-        kind: Kind::Btrfs,
         uuid: text::uuid(&sb.array(32)?),
         label: text::label(sb.slice(299, 256)?),
         uuid_sub: text::uuid(&sb.array(267)?),
-        version: None,
         // The size in the device item is that of this device; the one further up is that of all members.
         doubt: probe.truncation(sb.le64(209)?),
+        ..Signature::new(Kind::Btrfs)
     };
     if !checksum_holds(sb)? {
         signature.doubt = Some("superblock checksum is wrong; try btrfs rescue super-recover".into());

@@ -98,8 +98,29 @@ pub struct Signature {
     pub uuid_sub: Option<String>,
     /// `VERSION` as blkid prints it.
     pub version: Option<String>,
+    /// LUKS: dm-crypt's name for the cipher of the data (`aes-xts-plain64`).
+    pub cipher: Option<String>,
+    /// LUKS: memory in KiB that the most expensive key slot needs to be tried; 0 where none needs much (PBKDF2).
+    pub kdf_memory: u64,
     /// Why the signature should be met with doubt (bad checksum of one copy, truncated device), if so.
     pub doubt: Option<String>,
+}
+
+impl Signature {
+    /// A signature of `kind` with nothing else known.
+    #[must_use]
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            uuid: None,
+            label: None,
+            uuid_sub: None,
+            version: None,
+            cipher: None,
+            kdf_memory: 0,
+            doubt: None,
+        }
+    }
 }
 
 /// One entry of a partition table.

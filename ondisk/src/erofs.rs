@@ -20,12 +20,10 @@ fn parse(probe: &Probe<'_>, sb: &[u8]) -> Option<Found> {
     let block_bits = sb.u8(12).filter(|bits| (9..=16).contains(bits))?;
     let block = 1_usize << block_bits;
     let mut signature = Signature {
-        kind: Kind::Erofs,
         uuid: text::uuid(&sb.array(48)?),
         label: text::label(sb.slice(64, 16)?),
-        uuid_sub: None,
-        version: None,
         doubt: probe.truncation(u64::from(sb.le32(36)?) << block_bits),
+        ..Signature::new(Kind::Erofs)
     };
     if sb.le32(8)? & COMPAT_SB_CHKSUM != 0 {
         // The rest of the first block is covered, or one block where blocks are not larger than the offset.

@@ -47,12 +47,11 @@ fn parse(probe: &Probe<'_>, sb: &[u8]) -> Option<Found> {
         1024_u64.checked_shl(log_block_size).and_then(|size| blocks.checked_mul(size)).unwrap_or(u64::MAX);
 
     let mut signature = Signature {
-        kind,
         uuid: text::uuid(&sb.array(0x68)?),
         label: text::label(sb.slice(0x78, 16)?),
-        uuid_sub: None,
         version: Some(format!("{}.{}", sb.le32(0x4c)?, sb.le16(0x3e)?)),
         doubt: probe.truncation(length),
+        ..Signature::new(kind)
     };
     if has_csum && crc32c(!0, sb.slice(0, 0x3fc)?) != sb.le32(0x3fc)? {
         signature.doubt = Some("superblock checksum is wrong; try e2fsck with a backup superblock".into());

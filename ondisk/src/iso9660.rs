@@ -99,15 +99,14 @@ fn signature(probe: &Probe<'_>, set: &Descriptors<'_>, high_sierra: bool, block:
         None => text::label(ascii),
     };
     Some(Signature {
-        kind: Kind::Iso9660,
         uuid,
         label,
-        uuid_sub: None,
         version: match set.joliet {
             Some(_) => Some("Joliet Extension".into()),
             None => high_sierra.then(|| "High Sierra".into()),
         },
         doubt: probe.truncation(u64::from(primary.le32(80)?) * u64::from(block)),
+        ..Signature::new(Kind::Iso9660)
     })
 }
 

@@ -26,12 +26,9 @@ fn parse(sector: u64, label: &[u8]) -> Option<Found> {
         return None;
     }
     let mut signature = Signature {
-        kind: Kind::Lvm2Pv,
         uuid: uuid(label.slice(32, 32)?),
-        label: None,
-        uuid_sub: None,
         version: Some("LVM2 001".into()),
-        doubt: None,
+        ..Signature::new(Kind::Lvm2Pv)
     };
     if crc32(CRC_INIT, label.get(20..)?) != label.le32(16)? {
         signature.doubt = Some("checksum of the LVM label is wrong; try pvck --repair".into());

@@ -72,12 +72,10 @@ fn parse_0(probe: &Probe<'_>, sb: &[u8], offset: u64, table: Option<&PartitionTa
     let stored = word(38)?;
     let sum: u64 = (0..LENGTH_0 / 4).filter_map(word).map(u64::from).sum();
     Some(Signature {
-        kind: Kind::MdMember,
         uuid: text::uuid(&uuid),
-        label: None,
-        uuid_sub: None,
         version: Some(format!("{major}.{minor}.{patch}")),
         doubt: (fold(sum.saturating_sub(u64::from(stored))) != stored).then(bad_checksum),
+        ..Signature::new(Kind::MdMember)
     })
 }
 
@@ -97,13 +95,13 @@ fn parse_1(sb: &[u8], offset: u64, version: &str) -> Option<Signature> {
         return None;
     }
     Some(Signature {
-        kind: Kind::MdMember,
         uuid: text::uuid(&sb.array(16)?),
         label: text::label(sb.slice(32, 32)?),
         uuid_sub: text::uuid(&sb.array(168)?),
         version: Some(version.into()),
         // A member stays a member: were it dropped, the file system of a mirror would be mounted behind MD's back.
         doubt: (checksum_1(sb) != sb.le32(216)).then(bad_checksum),
+        ..Signature::new(Kind::MdMember)
     })
 }
 

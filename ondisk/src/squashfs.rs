@@ -14,11 +14,8 @@ fn parse(probe: &Probe<'_>, sb: &[u8]) -> Option<Signature> {
         return None;
     }
     Some(Signature {
-        kind: Kind::Squashfs,
-        uuid: None,
-        label: None,
-        uuid_sub: None,
         version: Some(format!("{major}.{minor}")),
         doubt: probe.truncation(sb.le64(40)?),
+        ..Signature::new(Kind::Squashfs)
     })
 }

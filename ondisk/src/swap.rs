@@ -34,14 +34,7 @@ pub(crate) fn probe(probe: &Probe<'_>) -> Result<Found, ReadError> {
             return Ok(header(head, Kind::SwSuspend, version).into());
         }
         if magic == b"SWAP-SPACE" {
-            return Ok(Found::Valid(Signature {
-                kind: Kind::Swap,
-                uuid: None,
-                label: None,
-                uuid_sub: None,
-                version: Some("0".into()),
-                doubt: None,
-            }));
+            return Ok(Found::Valid(Signature { version: Some("0".into()), ..Signature::new(Kind::Swap) }));
         }
         if magic == b"SWAPSPACE2" {
             return Ok(version1(probe, page).into());
@@ -75,11 +68,9 @@ fn header(head: &[u8], kind: Kind, version: &str) -> Option<Signature> {
     let meant = head.has(HEADER + 44 + 128, &[0; 8]);
     let label = text::label(head.slice(HEADER + 28, 16)?);
     Some(Signature {
-        kind,
         uuid: if meant { text::uuid(&head.array(HEADER + 12)?) } else { None },
         label: label.filter(|_| meant),
-        uuid_sub: None,
         version: Some(version.into()),
-        doubt: None,
+        ..Signature::new(kind)
     })
 }

@@ -119,14 +119,13 @@ pub(crate) fn probe(probe: &Probe<'_>) -> Result<Found, ReadError> {
         version = Some("FAT32");
     }
     Ok(Found::Valid(Signature {
-        kind: Kind::Vfat,
         uuid: serial
             .filter(|serial: &[u8; 4]| *serial != [0; 4])
             .map(|[a, b, c, d]| format!("{d:02X}{c:02X}-{b:02X}{a:02X}")),
         label: label.and_then(|label| text::label(&label)),
-        uuid_sub: None,
         version: version.map(Into::into),
         doubt: probe.truncation(u64::from(boot.sectors) * u64::from(boot.sector)),
+        ..Signature::new(Kind::Vfat)
     }))
 }
 

@@ -26,12 +26,10 @@ fn parse(probe: &Probe<'_>, sb: &[u8]) -> Option<Found> {
         return None;
     }
     let mut signature = Signature {
-        kind: Kind::Xfs,
         uuid: text::uuid(&sb.array(32)?),
         label: text::label(sb.slice(108, 12)?),
-        uuid_sub: None,
-        version: None,
         doubt: probe.truncation(blocks.saturating_mul(u64::from(block))),
+        ..Signature::new(Kind::Xfs)
     };
     let version = sb.be16(100)?;
     if version & 0xf == 5 {
