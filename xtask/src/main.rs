@@ -1,8 +1,11 @@
 //! The one entry point for developers: `cargo xtask COMMAND`.
 
+mod artifacts;
+mod elf;
 mod fuzz;
 mod host;
 mod native;
+mod size;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,6 +15,8 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   native [--fresh]       build the static C libraries that init links
+  build                  build target/rootward/{init,rootward} and check them
+  size                   build, and print what fills the programs
   fuzz [--seconds N] [TARGET..]
                          run the fuzz targets, N seconds each (default 20)
   packages               install (or name) every host package that the tasks need
@@ -43,6 +48,7 @@ fn dispatch(arguments: &[String]) -> Result<(), Failure> {
     match words.as_slice() {
         ["native"] => native::native(false),
         ["native", "--fresh"] => native::native(true),
+        ["build" | "size"] => artifacts::build(true).map(drop),
         ["fuzz", rest @ ..] => {
             let (seconds, filters) = seconds(rest, 20)?;
             let outcomes = fuzz::fuzz(&filters, seconds)?;
