@@ -75,7 +75,10 @@ impl fmt::Display for InitError {
             }
             InitError::Gone(device) => write!(f, "{device} vanished while it was worked on"),
             InitError::NoModule(name) => {
-                write!(f, "module {name} is neither in the image nor built into this kernel; rebuild the image with it")
+                write!(
+                    f,
+                    "module {name} is neither in the image nor built into this kernel; rebuild the image with it"
+                )
             }
             InitError::Unfit { what, why } => write!(f, "{what}: {why}"),
             InitError::Failed(failure) => failure.fmt(f),
