@@ -69,7 +69,7 @@ impl Builder<'_> {
     }
 
     fn make(&self, job: &Job<'_>, kernel: &Kernel, root: &Path, directory: &Path) -> Result<(), Error> {
-        let initrd = image::bare(kernel, &["virtio_pci", "virtio_blk", "ext4"], self.guest, self.cache)?;
+        let initrd = image::bare(kernel, &["crc32c_generic", "virtio_pci", "virtio_blk", "ext4"], self.guest, self.cache)?;
         let system = disk::plain_ext4(root, "builder", self.cache)?;
         fs::create_dir_all(directory).map_err(Error::io(directory))?;
         let mut drives = vec![drive(system, false)];

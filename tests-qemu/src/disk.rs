@@ -167,7 +167,10 @@ fn probe(path: &Path, offset: u64, size: u64) -> Result<String, Error> {
         .output()
         .map_err(Error::io("blkid"))?;
     // Status 2 is "nothing recognised" or "ambiguous": both are facts worth recording.
-    Ok(format!("{}{}", String::from_utf8_lossy(&result.stdout), String::from_utf8_lossy(&result.stderr)))
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&result.stdout), String::from_utf8_lossy(&result.stderr));
+    // The image has a temporary name while it is being made.
+    Ok(text.lines().filter(|line| !line.starts_with("DEVNAME=")).map(|line| format!("{line}\n")).collect())
 }
 
 /// Makes a file system with the content of `tree` at `path`.
