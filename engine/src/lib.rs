@@ -12,6 +12,7 @@ pub mod fstab;
 pub mod image;
 pub mod links;
 pub mod matching;
+pub mod modules;
 pub mod mount_options;
 pub mod root;
 pub mod table;
