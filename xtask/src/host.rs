@@ -89,6 +89,20 @@ pub fn for_test_bed() -> Result<(), Failure> {
     install("", &missing(TEST_BED))
 }
 
+/// Makes sure that rustfmt and clippy are there, which a minimal toolchain lacks.
+pub fn for_rust() -> Result<(), Failure> {
+    for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        let there = Command::new("cargo").args([subcommand, "--version"]).output();
+        if there.is_ok_and(|output| output.status.success()) {
+            continue;
+        }
+        say(&format!("installing {component}"));
+        run(Command::new("rustup").args(["component", "add", component]))
+            .map_err(|Failure(why)| Failure(format!("cargo {subcommand} is missing, and {why}")))?;
+    }
+    Ok(())
+}
+
 /// Where a program is, in PATH or in the directories that only root's PATH holds.
 pub fn program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();

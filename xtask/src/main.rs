@@ -1,11 +1,14 @@
 //! The one entry point for developers: `cargo xtask COMMAND`.
 
 mod artifacts;
+mod bench;
 mod elf;
 mod fuzz;
 mod host;
 mod native;
+mod run;
 mod size;
+mod test;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,15 +17,19 @@ use std::process::{Command, ExitCode, Stdio};
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  native [--fresh]       build the static C libraries that init links
-  build                  build target/rootward/{init,rootward} and check them
-  size                   build, and print what fills the programs
-  fuzz [--seconds N] [TARGET..]
+  run                    boot a Debian 13 in QEMU through our /init
+  test                   run every test; the last line is `N passed, N failed`
+  qemu-test [--list] [--jobs N] [NAME..]
+                         run the scenarios whose name contains one of NAMEs
+  build                  build target/rootward/{init,rootward}, check them, say what fills them
+  bench                  measure boot time and size against the peers
+  fuzz [--seconds N] [NAME..]
                          run the fuzz targets, N seconds each (default 20)
-  packages               install (or name) every host package that the tasks need
+  native [--fresh]       build the static C libraries that init links
+  packages               install (or name) every package that the other commands need
 ";
 
-/// Why a task stopped, in words for the developer.
+/// Why a task stopped, in words for the developer; empty if everything has been said.
 #[derive(Debug)]
 pub struct Failure(pub String);
 
@@ -37,7 +44,9 @@ fn main() -> ExitCode {
     match dispatch(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(message)) => {
-            eprintln!("xtask: {message}");
+            if !message.is_empty() {
+                say(&message);
+            }
             ExitCode::FAILURE
         }
     }
@@ -48,7 +57,11 @@ fn dispatch(arguments: &[String]) -> Result<(), Failure> {
     match words.as_slice() {
         ["native"] => native::native(false),
         ["native", "--fresh"] => native::native(true),
+        ["run"] => run::run(),
+        ["test"] => test::test(),
+        ["qemu-test", rest @ ..] => qemu_test(rest),
         ["build" | "size"] => artifacts::build(true).map(drop),
+        ["bench", rest @ ..] => bench::bench(rest),
         ["fuzz", rest @ ..] => {
             let (seconds, filters) = seconds(rest, 20)?;
             let outcomes = fuzz::fuzz(&filters, seconds)?;
@@ -57,7 +70,8 @@ fn dispatch(arguments: &[String]) -> Result<(), Failure> {
         }
         ["packages"] => {
             host::for_native()?;
-            host::for_test_bed()
+            host::for_test_bed()?;
+            host::for_rust()
         }
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
@@ -65,6 +79,31 @@ fn dispatch(arguments: &[String]) -> Result<(), Failure> {
         }
         _ => Err(Failure(format!("do not understand `{}`\n{USAGE}", words.join(" ")))),
     }
+}
+
+/// Runs the scenarios that the arguments select.
+fn qemu_test(words: &[&str]) -> Result<(), Failure> {
+    let mut options = tests_qemu::Options::of_checkout(&root());
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match *word {
+            "--list" => options.list = true,
+            "--jobs" => {
+                let value = words.next().and_then(|value| value.parse().ok());
+                options.jobs = value.ok_or_else(|| Failure("--jobs needs a whole number".into()))?;
+            }
+            word if word.starts_with('-') => {
+                return Err(Failure(format!("do not understand `{word}`\n{USAGE}")));
+            }
+            word => options.filters.push(word.to_owned()),
+        }
+    }
+    if !options.list {
+        host::for_test_bed()?;
+        artifacts::build(false)?;
+    }
+    let outcome = tests_qemu::run(&options)?;
+    if outcome.failed() == 0 { Ok(()) } else { Err(Failure(String::new())) }
 }
 
 /// Takes `--seconds N` out of the arguments; the rest are names.
@@ -88,7 +127,7 @@ fn seconds(words: &[&str], default: u32) -> Result<(u32, Vec<String>), Failure> 
 /// Prints the closing line of a test run and fails if anything did.
 fn summary(passed: usize, failed: usize) -> Result<(), Failure> {
     println!("{passed} passed, {failed} failed");
-    if failed == 0 { Ok(()) } else { Err(Failure(format!("{failed} failed"))) }
+    if failed == 0 { Ok(()) } else { Err(Failure(String::new())) }
 }
 
 /// The checkout that this program was built from.

@@ -71,10 +71,10 @@ fn contributions(map: &str) -> BTreeMap<String, u64> {
                 && !name.starts_with(".bss")
                 && !name.starts_with(".tbss");
         }
-        if depth < 16 {
-            if let Some(size) = open.take() {
-                *parts.entry("Rust data".to_owned()).or_default() += size;
-            }
+        if depth < 16
+            && let Some(size) = open.take()
+        {
+            *parts.entry("Rust data".to_owned()).or_default() += size;
         }
         if !counted {
             continue;
@@ -85,10 +85,10 @@ fn contributions(map: &str) -> BTreeMap<String, u64> {
             } else {
                 *parts.entry(archive(name)).or_default() += size;
             }
-        } else if depth >= 16 {
-            if let Some(size) = open.take() {
-                *parts.entry(crate_of(name)).or_default() += size;
-            }
+        } else if depth >= 16
+            && let Some(size) = open.take()
+        {
+            *parts.entry(crate_of(name)).or_default() += size;
         }
     }
     if let Some(size) = open {

@@ -118,10 +118,10 @@ fn skip_item(tokens: &[TokenTree], mut at: usize, findings: &mut Findings) -> us
         match token {
             TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => return at + 1,
             TokenTree::Punct(punct) if punct.as_char() == ';' => {
-                if let [TokenTree::Ident(keyword), TokenTree::Ident(name)] = &tokens[at - 2..at] {
-                    if keyword == "mod" {
-                        findings.test_modules.insert(name.to_string());
-                    }
+                if let [TokenTree::Ident(keyword), TokenTree::Ident(name)] = &tokens[at - 2..at]
+                    && keyword == "mod"
+                {
+                    findings.test_modules.insert(name.to_string());
                 }
                 return at + 1;
             }
