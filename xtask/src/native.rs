@@ -113,10 +113,25 @@ pub fn native(fresh: bool) -> Result<(), Failure> {
         return Ok(());
     }
     let prefix = build(&recipe)?;
+    let before = fs::read_link(&link).ok();
+    if before.as_ref() == Some(&prefix) {
+        return Ok(());
+    }
     fs::create_dir_all(root().join("target"))?;
     let temporary = root().join(format!("target/native.{}", std::process::id()));
     symlink(&prefix, &temporary)?;
     fs::rename(&temporary, &link)?;
+    if before.is_some() { forget_bindings() } else { Ok(()) }
+}
+
+/// Makes cargo build the crates anew that carry the old archives inside them: it sees the same path and
+/// would go on using them.
+fn forget_bindings() -> Result<(), Failure> {
+    for profile in ["dev", "release"] {
+        let mut cargo = Command::new("cargo");
+        cargo.current_dir(root()).args(["clean", "--quiet", "--profile", profile]);
+        run(cargo.args(["--package", "libcryptsetup-rs-sys", "--package", "devicemapper-sys"]))?;
+    }
     Ok(())
 }
 
