@@ -96,7 +96,7 @@ pub enum KeyDevice {
     Uuid(String),
     /// On a file system with this label.
     Label(String),
-    /// On any device that appears.
+    /// In the initramfs if it is there, else on any device that appears.
     Any,
 }
 
@@ -218,7 +218,7 @@ pub struct FailurePlan {
 pub struct ModulePlan {
     /// `modprobe.blacklist=`, `rd.driver.blacklist=`; names normalised to `_`.
     pub blacklist: Vec<String>,
-    /// `rd.driver.pre=`, `modules_load=`, `rd.modules_load=`: loaded first, in order.
+    /// `rd.driver.pre=`, `modules_load=`, `rd.modules_load=`: loaded first, in order; names or aliases.
     pub pre: Vec<String>,
     /// `rd.driver.post=`: held back until the devices have settled.
     pub post: Vec<String>,
@@ -235,6 +235,8 @@ pub struct LogPlan {
     pub info: bool,
     /// `quiet`
     pub quiet: bool,
+    /// `loglevel=`; `None` when absent. The kernel acts on it by itself.
+    pub loglevel: Option<u8>,
 }
 
 /// Everything the command line asks for.
@@ -256,6 +258,9 @@ pub struct Plan {
     pub modules: ModulePlan,
     /// Logging.
     pub log: LogPlan,
+    /// `rd.hostonly`; false means: ignore every configuration file that the image was built with. The image's
+    /// command line is left out already, and `luks.crypttab` is false then.
+    pub hostonly: bool,
 }
 
 impl Default for LuksPlan {
@@ -284,6 +289,7 @@ impl Default for Plan {
             failure: FailurePlan::default(),
             modules: ModulePlan::default(),
             log: LogPlan::default(),
+            hostonly: true,
         }
     }
 }

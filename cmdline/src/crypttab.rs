@@ -1,0 +1,415 @@
+//! `/etc/crypttab` of the image, in the syntax of systemd's crypttab(5).
+
+use std::time::Duration;
+
+use crate::diagnostic::{Diagnostic, Remarks, shorten};
+use crate::luks::key_device;
+use crate::plan::{KeyDevice, RootSpec};
+use crate::root::device_spec;
+use crate::source::digits;
+use crate::time::{Span, span};
+
+/// More entries than this are not read.
+const MAX_ENTRIES: usize = 1024;
+
+/// What is in a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CryptKind {
+    /// LUKS 1 or 2, also what holds when no option says otherwise.
+    #[default]
+    Luks,
+    /// `plain`: no header.
+    Plain,
+    /// `tcrypt` and its variants.
+    Tcrypt,
+    /// `bitlk`.
+    Bitlk,
+}
+
+/// Options of a container, from crypttab or `rd.luks.options=`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CryptOptions {
+    /// What the container is.
+    pub kind: CryptKind,
+    /// `swap` or `tmp`: made anew at each start; never opened in the initramfs.
+    pub scratch: bool,
+    /// `noauto`: not opened unless something needs it.
+    pub noauto: bool,
+    /// `nofail`: the boot goes on without it.
+    pub nofail: bool,
+    /// `x-initrd.attach`, or Debian's `initramfs`: needed before the hand-off.
+    pub initrd: bool,
+    /// `read-only`.
+    pub read_only: bool,
+    /// `discard`.
+    pub discard: bool,
+    /// `same-cpu-crypt`.
+    pub same_cpu_crypt: bool,
+    /// `submit-from-crypt-cpus`.
+    pub submit_from_crypt_cpus: bool,
+    /// `no-read-workqueue`.
+    pub no_read_workqueue: bool,
+    /// `no-write-workqueue`.
+    pub no_write_workqueue: bool,
+    /// `header=`: path or device of a detached header.
+    pub header: Option<String>,
+    /// `key-slot=`.
+    pub key_slot: Option<u32>,
+    /// `keyfile-offset=`, in bytes.
+    pub keyfile_offset: Option<u64>,
+    /// `keyfile-size=`, in bytes.
+    pub keyfile_size: Option<u64>,
+    /// `keyfile-timeout=`: how long to wait for the device of the key file; `None` is for ever.
+    pub keyfile_timeout: Option<Duration>,
+    /// `timeout=`: limit of the passphrase prompt; `None` is for ever.
+    pub timeout: Option<Duration>,
+    /// `tries=`: how often a passphrase is asked for; 0 is without limit, `None` is the default.
+    pub tries: Option<u32>,
+    /// Options that are known but that nothing acts on yet, as typed (`tpm2-device=auto`, `cipher=`).
+    pub other: Vec<String>,
+}
+
+/// Where the key comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CryptKey {
+    /// A passphrase is asked for.
+    Ask,
+    /// A file.
+    File {
+        /// Absolute path on its device.
+        path: String,
+        /// Where it lies.
+        device: KeyDevice,
+    },
+}
+
+/// One line of a crypttab.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrypttabEntry {
+    /// Mapping name.
+    pub name: String,
+    /// The container.
+    pub device: RootSpec,
+    /// Its key.
+    pub key: CryptKey,
+    /// Its options.
+    pub options: CryptOptions,
+}
+
+/// Reads a crypttab. Lines that cannot be used are left out and remarked on.
+pub fn parse(text: &str) -> (Vec<CrypttabEntry>, Vec<Diagnostic>) {
+    let mut entries: Vec<CrypttabEntry> = Vec::new();
+    let mut remarks = Remarks::default();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let number = at.saturating_add(1);
+        let mut unusable = |reason| remarks.add(|| Diagnostic::BadCrypttabLine { line: number, reason });
+        match entry(line) {
+            Err(reason) => unusable(reason),
+            Ok((entry, _)) if entries.iter().any(|known| known.name == entry.name) => {
+                unusable("its name stands in an earlier line");
+            }
+            Ok(_) if entries.len() >= MAX_ENTRIES => unusable("there are too many lines"),
+            Ok((entry, unknown)) => {
+                for option in unknown {
+                    remarks.add(|| Diagnostic::CryptOption {
+                        name: entry.name.clone(),
+                        option: shorten(&option),
+                    });
+                }
+                entries.push(entry);
+            }
+        }
+    }
+    (entries, remarks.finish())
+}
+
+fn entry(line: &str) -> Result<(CrypttabEntry, Vec<String>), &'static str> {
+    let mut fields = line.split_ascii_whitespace();
+    let name = unoctal(fields.next().unwrap_or(""));
+    let device = unoctal(fields.next().ok_or("it needs at least a name and a device")?);
+    let key = unoctal(fields.next().unwrap_or("-"));
+    let options = fields.next().unwrap_or("-");
+    if name.contains('/') || name == "." || name == ".." || name.len() > 127 {
+        return Err("the name cannot be that of a device-mapper node");
+    }
+    let device = match device.strip_prefix("ID=") {
+        Some(id) if !id.is_empty() && !id.contains('/') => RootSpec::Path(format!("/dev/disk/by-id/{id}")),
+        _ => device_spec(&device)
+            .ok_or("the device is none of /dev/..., UUID=, LABEL=, PARTUUID=, PARTLABEL=, ID=")?,
+    };
+    let key = crypt_key(&key)?;
+    let (options, unknown) = match options {
+        "-" | "none" => (CryptOptions::default(), Vec::new()),
+        list => CryptOptions::read(&split_options(list)),
+    };
+    Ok((CrypttabEntry { name, device, key, options }, unknown))
+}
+
+fn crypt_key(text: &str) -> Result<CryptKey, &'static str> {
+    if matches!(text, "-" | "none" | "") {
+        return Ok(CryptKey::Ask);
+    }
+    if !text.starts_with('/') {
+        return Err("the key is neither a path nor none; tokens and smart cards are not implemented yet");
+    }
+    // A colon may belong to the path itself, so that only what is a device makes it a separator.
+    let split = text.rsplit_once(':').and_then(|(path, device)| Some((path, key_device(device)?)));
+    let (path, device) = split.unwrap_or((text, KeyDevice::Initramfs));
+    Ok(CryptKey::File { path: path.to_owned(), device })
+}
+
+/// Splits a list of options at commas; `\,` is a comma within an option.
+pub(crate) fn split_options(list: &str) -> Vec<String> {
+    let mut options = Vec::new();
+    let mut current = String::new();
+    let mut chars = list.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' if chars.peek() == Some(&',') => current.extend(chars.next()),
+            ',' => options.push(std::mem::take(&mut current)),
+            _ => current.push(c),
+        }
+    }
+    options.push(current);
+    options.retain(|option| !option.is_empty());
+    options
+}
+
+/// Decodes `\040` and the like, as fstab and Debian's crypttab write white space.
+fn unoctal(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let code = match after {
+            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] if first == b'\\' => {
+                Some(((a - b'0') << 6) | ((b - b'0') << 3) | (c - b'0'))
+            }
+            _ => None,
+        };
+        bytes.push(code.unwrap_or(first));
+        rest = if code.is_some() { after.get(3..).unwrap_or(&[]) } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+impl CryptOptions {
+    /// Reads a list of options; gives back those that are not known or have an unusable value.
+    pub fn read(list: &[String]) -> (CryptOptions, Vec<String>) {
+        let mut options = CryptOptions::default();
+        let mut unknown = Vec::new();
+        for option in list {
+            if options.set(option).is_none() {
+                unknown.push(option.clone());
+            }
+        }
+        (options, unknown)
+    }
+
+    fn set(&mut self, option: &str) -> Option<()> {
+        let (name, value) = match option.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (option, None),
+        };
+        let number = || value.and_then(|value| digits(value, 0, i64::MAX));
+        let time = || value.and_then(span);
+        match (name, value) {
+            ("luks", None) => self.kind = CryptKind::Luks,
+            ("plain", None) => self.kind = CryptKind::Plain,
+            (
+                "tcrypt" | "tcrypt-hidden" | "tcrypt-system" | "tcrypt-veracrypt" | "tcrypt-keyfile"
+                | "veracrypt-pim",
+                _,
+            ) => {
+                self.kind = CryptKind::Tcrypt;
+                if name != "tcrypt" {
+                    self.other.push(option.to_owned());
+                }
+            }
+            ("bitlk", None) => self.kind = CryptKind::Bitlk,
+            ("swap", None) | ("tmp", _) => self.scratch = true,
+            ("noauto", None) => self.noauto = true,
+            ("nofail", None) => self.nofail = true,
+            ("x-initrd.attach" | "initramfs", None) => self.initrd = true,
+            ("read-only" | "readonly", None) => self.read_only = true,
+            ("discard" | "allow-discards", None) => self.discard = true,
+            ("same-cpu-crypt", None) => self.same_cpu_crypt = true,
+            ("submit-from-crypt-cpus", None) => self.submit_from_crypt_cpus = true,
+            ("no-read-workqueue", None) => self.no_read_workqueue = true,
+            ("no-write-workqueue", None) => self.no_write_workqueue = true,
+            ("header", Some(header)) if header.starts_with('/') => self.header = Some(header.to_owned()),
+            ("key-slot" | "keyslot", _) => self.key_slot = Some(u32::try_from(number()?).ok()?),
+            ("keyfile-offset", _) => self.keyfile_offset = Some(u64::try_from(number()?).ok()?),
+            ("keyfile-size", _) => self.keyfile_size = Some(u64::try_from(number()?).ok()?),
+            ("keyfile-timeout", _) => self.keyfile_timeout = limit(time()?),
+            ("timeout", _) => self.timeout = limit(time()?),
+            ("tries", _) => self.tries = Some(u32::try_from(number()?).ok()?),
+            (
+                "cipher"
+                | "hash"
+                | "size"
+                | "sector-size"
+                | "offset"
+                | "skip"
+                | "tpm2-device"
+                | "tpm2-pcrs"
+                | "tpm2-pin"
+                | "tpm2-signature"
+                | "tpm2-pcrlock"
+                | "tpm2-measure-pcr"
+                | "tpm2-measure-bank"
+                | "fido2-device"
+                | "fido2-cid"
+                | "fido2-rp"
+                | "pkcs11-uri"
+                | "token-timeout"
+                | "try-empty-password"
+                | "keyfile-erase"
+                | "password-echo"
+                | "password-cache"
+                | "link-volume-key"
+                | "headless"
+                | "verify"
+                | "integrity"
+                | "x-systemd.device-timeout"
+                | "_netdev"
+                | "keyscript"
+                | "loud"
+                | "quiet"
+                | "check"
+                | "checkargs"
+                | "precheck"
+                | "noearly"
+                | "loop"
+                | "ckeyfile"
+                | "perf-same_cpu_crypt",
+                _,
+            ) => self.other.push(option.to_owned()),
+            // systemd leaves options with this beginning to others.
+            _ if name.starts_with("x-") => {}
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+/// 0 is "no limit" in crypttab.
+fn limit(limit: Span) -> Option<Duration> {
+    limit.finite().filter(|limit| !limit.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn one(line: &str) -> CrypttabEntry {
+        let (mut entries, remarks) = parse(line);
+        assert!(remarks.is_empty(), "{line}: {remarks:?}");
+        assert_eq!(entries.len(), 1, "{line}");
+        entries.remove(0)
+    }
+
+    #[test]
+    fn devices_and_keys() {
+        let file = |path: &str, device| CryptKey::File { path: path.into(), device };
+        for (line, name, device, key) in [
+            ("root UUID=ab-cd", "root", RootSpec::Uuid("ab-cd".into()), CryptKey::Ask),
+            ("  r\tLABEL=a\\040b none", "r", RootSpec::Label("a b".into()), CryptKey::Ask),
+            ("r /dev/sda2 - luks", "r", RootSpec::Path("/dev/sda2".into()), CryptKey::Ask),
+            ("r /dev/disk/by-uuid/x - -", "r", RootSpec::Uuid("x".into()), CryptKey::Ask),
+            ("r ID=ata-x none", "r", RootSpec::Path("/dev/disk/by-id/ata-x".into()), CryptKey::Ask),
+            (
+                "r PARTLABEL=p /etc/k",
+                "r",
+                RootSpec::PartLabel("p".into()),
+                file("/etc/k", KeyDevice::Initramfs),
+            ),
+            (
+                "r UUID=x /k:LABEL=stick",
+                "r",
+                RootSpec::Uuid("x".into()),
+                file("/k", KeyDevice::Label("stick".into())),
+            ),
+            ("r UUID=x /a:b", "r", RootSpec::Uuid("x".into()), file("/a:b", KeyDevice::Initramfs)),
+            (
+                "my\\040root PARTUUID=x-01 /k:/dev/sdb1",
+                "my root",
+                RootSpec::PartUuid { uuid: "x-01".into(), offset: 0 },
+                file("/k", KeyDevice::Path("/dev/sdb1".into())),
+            ),
+        ] {
+            let entry = one(line);
+            assert_eq!((entry.name.as_str(), entry.device, entry.key), (name, device, key), "{line}");
+        }
+    }
+
+    #[test]
+    fn options() {
+        let entry = one(
+            "r UUID=x none luks,discard,x-initrd.attach,tries=5,timeout=1min,keyfile-timeout=10s,key-slot=2,\
+             keyfile-offset=512,keyfile-size=64,header=/h,no-read-workqueue,x-custom=1,tpm2-device=auto,nofail",
+        );
+        let expected = CryptOptions {
+            discard: true,
+            initrd: true,
+            nofail: true,
+            no_read_workqueue: true,
+            tries: Some(5),
+            timeout: Some(Duration::from_secs(60)),
+            keyfile_timeout: Some(Duration::from_secs(10)),
+            key_slot: Some(2),
+            keyfile_offset: Some(512),
+            keyfile_size: Some(64),
+            header: Some("/h".into()),
+            other: vec!["tpm2-device=auto".into()],
+            ..CryptOptions::default()
+        };
+        assert_eq!(entry.options, expected);
+        assert!(one("s /dev/sda3 /dev/urandom swap,cipher=aes-xts-plain64,size=256").options.scratch);
+        assert_eq!(one("p /dev/sda3 - plain").options.kind, CryptKind::Plain);
+        assert_eq!(one("p /dev/sda3 - timeout=0").options.timeout, None);
+    }
+
+    #[test]
+    fn a_comma_can_be_part_of_an_option() {
+        assert_eq!(split_options("a,b=c\\,d,,e\\"), ["a", "b=c,d", "e\\"]);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_said() {
+        let text = "# comment\n\nlonely\nr UUID=x\nr UUID=y\na/b UUID=x\nn UUID=\nf /srv/image none\nt UUID=x pkcs11:a\no UUID=z - tries=x,nonsense";
+        let (entries, remarks) = parse(text);
+        assert_eq!(entries.iter().map(|e| e.name.as_str()).collect::<Vec<_>>(), ["r", "o"]);
+        let lines: Vec<_> = remarks
+            .iter()
+            .filter_map(|remark| match remark {
+                Diagnostic::BadCrypttabLine { line, .. } => Some(*line),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(lines, [3, 5, 6, 7, 8, 9]);
+        let options: Vec<_> = remarks
+            .iter()
+            .filter_map(|remark| match remark {
+                Diagnostic::CryptOption { option, .. } => Some(option.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(options, ["tries=x", "nonsense"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_answered(text in "([a-z/=\\\\0-7,:# ]{0,30}\n){0,5}|\\PC{0,60}") {
+            let (entries, remarks) = parse(&text);
+            prop_assert!(entries.len() <= text.lines().count());
+            for remark in remarks {
+                prop_assert!(!remark.to_string().is_empty());
+            }
+        }
+    }
+}

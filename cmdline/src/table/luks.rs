@@ -1,0 +1,124 @@
+//! Encrypted containers.
+
+use std::time::Duration;
+
+use super::{Expected, Family, Kind, Row, means, old, same};
+use crate::luks;
+use crate::plan::LuksIdKind;
+
+const F: Family = Family::Luks;
+
+const ID: Expected = "[keysource:][luks-]ID";
+const KEY: Expected = "PATH[:KEYDEV[:LUKSDEV]] or UUID=PATH[:KEYDEV]";
+
+pub(super) static ROWS: &[Row] = &[
+    Row::done(
+        "rd.luks",
+        Kind::Flag(true, Some(|plan, on| plan.luks.enabled = on)),
+        "Off: every encrypted container is left alone.",
+    )
+    .aliases(&[same("luks"), means("rd_NO_LUKS", "0")])
+    .family(F)
+    .must(),
+    Row::done(
+        "rd.luks.uuid",
+        Kind::List(Some(|plan, value| luks::add_selector(&mut plan.luks, LuksIdKind::Uuid, value))),
+        "Opens the container whose LUKS UUID contains this id, and no others than those named. `keysource:` marks one that only holds key files.",
+    )
+    .syntax(ID)
+    .aliases(&[same("luks.uuid"), old("rd_LUKS_UUID")])
+    .absent("`rd.auto` decides")
+    .family(F)
+    .must(),
+    Row::done(
+        "rd.luks.partuuid",
+        Kind::List(Some(|plan, value| luks::add_selector(&mut plan.luks, LuksIdKind::PartUuid, value))),
+        "As `rd.luks.uuid`, by the UUID of the partition. When given, `rd.luks.serial` and `rd.luks.uuid` are not used.",
+    )
+    .syntax(ID)
+    .aliases(&[old("rd_LUKS_PARTUUID")])
+    .family(F),
+    Row::done(
+        "rd.luks.serial",
+        Kind::List(Some(|plan, value| luks::add_selector(&mut plan.luks, LuksIdKind::Serial, value))),
+        "As `rd.luks.uuid`, by the serial number of the drive. When given, `rd.luks.uuid` is not used.",
+    )
+    .syntax(ID)
+    .aliases(&[old("rd_LUKS_SERIAL")])
+    .family(F),
+    Row::done(
+        "rd.luks.name",
+        Kind::List(Some(|plan, value| luks::add_name(&mut plan.luks, value))),
+        "Name of the opened container; alone it also asks for the container to be opened.",
+    )
+    .syntax("UUID=NAME")
+    .aliases(&[same("luks.name")])
+    .absent("the name in crypttab, else `luks-ID`")
+    .family(F)
+    .must(),
+    Row::done(
+        "rd.luks.crypttab",
+        Kind::Flag(true, Some(|plan, on| plan.luks.crypttab = on)),
+        "Whether the image's crypttab is used.",
+    )
+    .aliases(&[same("luks.crypttab"), means("rd_NO_CRYPTTAB", "0")])
+    .family(F)
+    .must(),
+    Row::done(
+        "rd.luks.allow-discards",
+        Kind::List(Some(|plan, value| luks::allow_discards(&mut plan.luks, value))),
+        "Passes discards through: bare for all containers, with a UUID for that one alone.",
+    )
+    .syntax("nothing, or a UUID")
+    .bare()
+    .family(F),
+    Row::done(
+        "rd.luks.key",
+        Kind::List(Some(|plan, value| {
+            let key = luks::key(value)?;
+            plan.luks.keys.push(key);
+            Ok(())
+        })),
+        "A key file. KEYDEV is `/` for the initramfs, `/dev/NAME`, `UUID=`, `LABEL=`, or absent for the initramfs and then every device (with a UUID in front: the initramfs alone); LUKSDEV is `UUID=`, `LABEL=`, `/dev/NAME`, or absent for all containers.",
+    )
+    .syntax(KEY)
+    .aliases(&[same("luks.key")])
+    .family(F)
+    .must(),
+    Row::done(
+        "rd.luks.key.tout",
+        Kind::Int {
+            default: 10,
+            min: 0,
+            max: 86_400,
+            set: Some(|plan, seconds| {
+                plan.luks.key_timeout = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+            }),
+        },
+        "Seconds to wait for a key device before a passphrase is asked for.",
+    )
+    .family(F),
+    Row::done(
+        "rd.luks.timeout",
+        Kind::Time(None, Some(|plan, limit| plan.luks.prompt_timeout = limit.filter(|limit| !limit.is_zero()))),
+        "How long the passphrase prompt waits; 0 is for ever.",
+    )
+    .family(F),
+    Row::done(
+        "rd.luks.options",
+        Kind::List(Some(|plan, value| luks::add_options(&mut plan.luks, value))),
+        "Options of crypttab(5) for one container or, without a UUID, for all.",
+    )
+    .syntax("[UUID=]OPTION[,OPTION...]")
+    .aliases(&[same("luks.options")])
+    .family(F),
+    Row::later("rd.luks.data", Kind::List(None), "The data device of a container whose header is elsewhere.")
+        .syntax("UUID=DEVICE")
+        .aliases(&[same("luks.data")])
+        .family(F),
+    Row::later("rd.luks.smartcard", Kind::Flag(true, None), "Whether an OpenPGP card may decrypt `.gpg` keys.")
+        .family(F)
+        .legacy(),
+    Row::inert("rd_LUKS_KEYDEV_UUID", "write rd.luks.key=PATH:UUID=ID instead.").family(F).legacy(),
+    Row::inert("rd_LUKS_KEYPATH", "write rd.luks.key=PATH instead.").family(F).legacy(),
+];

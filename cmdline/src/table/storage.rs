@@ -1,0 +1,75 @@
+//! LVM, MD, BIOS RAID, multipath.
+
+use super::{Family, Kind, Row, means, old};
+
+const F: Family = Family::Storage;
+
+pub(super) static ROWS: &[Row] = &[
+    Row::later("rd.lvm", Kind::Flag(true, None), "Whether LVM is activated.")
+        .aliases(&[means("rd_NO_LVM", "0")])
+        .family(F)
+        .must(),
+    Row::later("rd.lvm.vg", Kind::List(None), "Activates this volume group.")
+        .syntax("VG")
+        .aliases(&[old("rd_LVM_VG")])
+        .family(F)
+        .must(),
+    Row::later("rd.lvm.lv", Kind::List(None), "Activates this logical volume.")
+        .syntax("VG/LV")
+        .aliases(&[old("rd_LVM_LV")])
+        .family(F)
+        .must(),
+    Row::later("rd.lvm.conf", Kind::Flag(true, None), "Whether the image's lvm.conf is used.")
+        .aliases(&[means("rd_NO_LVMCONF", "0")])
+        .family(F),
+    Row::later("rd.lvm.mergetags", Kind::List(None), "Merges snapshots with this tag back.")
+        .syntax("nothing, or TAG")
+        .bare()
+        .family(F)
+        .legacy(),
+    Row::later("rd.md", Kind::Flag(true, None), "Whether MD arrays are assembled.")
+        .aliases(&[means("rd_NO_MD", "0")])
+        .family(F)
+        .must(),
+    Row::later("rd.md.uuid", Kind::List(None), "Assembles this array.")
+        .syntax("UUID")
+        .aliases(&[old("rd_MD_UUID")])
+        .family(F)
+        .must(),
+    Row::later("rd.md.imsm", Kind::Flag(true, None), "Whether Intel RAID members are assembled by MD.")
+        .aliases(&[means("rd_NO_MDIMSM", "0"), means("noiswmd", "0")])
+        .family(F),
+    Row::later("rd.md.ddf", Kind::Flag(true, None), "Whether DDF RAID members are assembled by MD.")
+        .aliases(&[means("rd_NO_MDDDF", "0"), means("noddfmd", "0")])
+        .family(F),
+    Row::later("rd.md.conf", Kind::Flag(true, None), "Whether the image's mdadm.conf is used.")
+        .aliases(&[means("rd_NO_MDADMCONF", "0")])
+        .family(F),
+    Row::later("rd.md.waitclean", Kind::Flag(false, None), "Waits for arrays to be clean before root is mounted.").family(F),
+    Row::later("rd.dm", Kind::Flag(true, None), "Whether BIOS RAID is set up through device-mapper. Its old spelling `nodmraid` also meant `rd.md.imsm=0` and `rd.md.ddf=0`.")
+        .aliases(&[means("rd_NO_DM", "0"), means("nodmraid", "0")])
+        .family(F),
+    Row::later("rd.dm.uuid", Kind::List(None), "Activates the BIOS RAID sets with this name.")
+        .syntax("SET")
+        .aliases(&[old("rd_DM_UUID")])
+        .family(F),
+    Row::later("rd.multipath", Kind::Flag(true, None), "Whether multipath maps are set up; `default` without a configuration.")
+        .aliases(&[means("rd_NO_MULTIPATH", "0")])
+        .family(F)
+        .must(),
+    Row::later("roothash", Kind::Text(None), "Root hash of a dm-verity root.").syntax("hex digits").family(F),
+    Row::later("roothashsig", Kind::Text(None), "Signature of the root hash.").family(F),
+    Row::later("usrhash", Kind::Text(None), "Root hash of a dm-verity `/usr`.").syntax("hex digits").family(F),
+    Row::later("usrhashsig", Kind::Text(None), "Signature of that hash.").family(F),
+    Row::later("systemd.verity", Kind::Flag(true, None), "Whether verity devices are set up.").family(F),
+    Row::later("rd.systemd.verity", Kind::Flag(true, None), "Whether verity devices are set up in the initramfs.").family(F),
+    Row::later("veritytab", Kind::Flag(true, None), "Whether the image's veritytab is used.")
+        .aliases(&[super::same("rd.veritytab")])
+        .family(F),
+    Row::later("systemd.verity_root_data", Kind::Text(None), "Data device of a verity root.").family(F),
+    Row::later("systemd.verity_root_hash", Kind::Text(None), "Hash device of a verity root.").family(F),
+    Row::later("systemd.verity_root_options", Kind::Text(None), "Options of a verity root.").family(F),
+    Row::later("systemd.verity_usr_data", Kind::Text(None), "Data device of a verity `/usr`.").family(F),
+    Row::later("systemd.verity_usr_hash", Kind::Text(None), "Hash device of a verity `/usr`.").family(F),
+    Row::later("systemd.verity_usr_options", Kind::Text(None), "Options of a verity `/usr`.").family(F),
+];
