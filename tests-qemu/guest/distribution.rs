@@ -14,7 +14,7 @@ const COMMANDS: &[&str] = &[
     "systemctl show --property=InitRDTimestampMonotonic --property=UserspaceTimestampMonotonic \
      --property=FinishTimestampMonotonic --property=Version",
     "systemctl list-units --type=device --all --plain --no-legend",
-    "systemctl show dev-mapper-* --property=Id --property=ActiveState --property=SysFSPath",
+    "systemctl show systemd-cryptsetup@cryptroot.service --property=ActiveState",
     "systemd-analyze",
     "systemd-analyze blame",
     "journalctl -b --no-pager -p warning -o short-monotonic",

@@ -10,6 +10,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rustix::mount::{MountFlags, mount};
 
@@ -46,35 +47,36 @@ fn write() -> Result<(), String> {
         .map_err(|error| format!("/storm-dev/kmsg: {error}"))?;
     let mut say = |text: &str| kmsg.write_all(format!("<6>rootward-storm: {text}\n").as_bytes());
     let mut attributes = Vec::new();
-    for class in ["tty", "mem", "block", "vc"] {
+    for class in ["tty", "mem", "vc"] {
         for name in procfs::names(format!("/storm-sys/class/{class}")) {
             attributes.push(format!("/storm-sys/class/{class}/{name}/uevent"));
         }
     }
     let _ = say(&format!("begins with {} devices", attributes.len()));
-    let mut sent = 0;
-    // Disks that appear meanwhile join in: their events are the ones that matter.
-    'storm: loop {
-        let mut disks: Vec<String> = Vec::new();
-        for name in procfs::names("/storm-sys/class/block") {
-            disks.push(format!("/storm-sys/class/block/{name}/uevent"));
+    send(&attributes, EVENTS / 2)?;
+    let _ = say("half");
+    // The runner answers by plugging in the root's disk, whose own event falls into the second half.
+    let start = Instant::now();
+    let disk = loop {
+        if let Some(disk) = procfs::names("/storm-sys/class/block").into_iter().next() {
+            break format!("/storm-sys/class/block/{disk}/uevent");
         }
-        let mut progress = false;
-        for attribute in attributes.iter().chain(&disks) {
-            let action = if sent % 2 == 0 { "add" } else { "change" };
-            if fs::write(attribute, action).is_ok() {
-                progress = true;
-                sent += 1;
-            }
-            if sent == EVENTS {
-                break 'storm;
-            }
+        if start.elapsed() > Duration::from_secs(60) {
+            return Err("no disk was plugged in".to_owned());
         }
-        if !progress {
-            let _ = say("no device takes events");
-            return Err("no device takes events".to_owned());
-        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    attributes.insert(0, disk);
+    send(&attributes, EVENTS - EVENTS / 2)?;
+    let _ = say(&format!("{EVENTS} uevents sent"));
+    Ok(())
+}
+
+/// Lets the kernel send `count` events for these devices in turn.
+fn send(attributes: &[String], count: usize) -> Result<(), String> {
+    for (number, attribute) in attributes.iter().cycle().take(count).enumerate() {
+        let action = if number % 2 == 0 { "add" } else { "change" };
+        fs::write(attribute, action).map_err(|error| format!("{attribute}: {error}"))?;
     }
-    let _ = say(&format!("{sent} uevents sent"));
     Ok(())
 }

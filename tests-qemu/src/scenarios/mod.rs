@@ -1,13 +1,41 @@
 //! The scenarios, one file per theme.
+//!
+//! Every theme runs on both kernels: they differ in what is built in, in how modules are compressed and in
+//! what the kernel sends.
 
 mod bare;
+mod distribution;
+mod failures;
+mod handoff;
+mod luks;
+mod memory;
+mod root_forms;
+mod timing;
 
 use crate::scenario::Scenario;
 
-/// All scenarios.
+/// All scenarios, the long ones first so that two workers end at about the same time.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
-    let mut all = Vec::new();
+    let mut all = distribution::scenarios();
+    all.extend(memory::scenarios());
+    all.extend(luks::scenarios());
+    all.extend(timing::scenarios());
+    all.extend(failures::scenarios());
+    all.extend(root_forms::scenarios());
     all.extend(bare::scenarios());
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique() {
+        let mut names = HashSet::new();
+        for scenario in super::all() {
+            assert!(names.insert(scenario.name.clone()), "{} is there twice", scenario.name);
+        }
+    }
 }
