@@ -92,7 +92,7 @@ const BUILDER_PACKAGES: &[&str] = &[
 ];
 
 /// Installs packages of a suite into a tree below the cache.
-fn bootstrap(suite: &str, wanted: &[&str], cache: &Cache) -> Result<PathBuf, Error> {
+pub fn bootstrap(suite: &str, wanted: &[&str], cache: &Cache) -> Result<PathBuf, Error> {
     let apt = debian::Apt::for_suite(suite, cache.root())?;
     // The tree is remade when one of the named packages has a new version.
     let mut recipe = format!("{suite}\n");
