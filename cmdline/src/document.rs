@@ -24,7 +24,7 @@ This page is written from the table in `cmdline/src/table`; edit that, then run
 - Of a parameter with one value the **last** occurrence counts. A bare word where a value is needed is remarked on and
   does not hide an earlier value.
 - A value that cannot be used is remarked on and the default holds. An unknown name that begins with `rd.`,
-  `rootward.`, `luks.` or `root` is remarked on with the nearest known name.
+  `rootward.` or `luks.` is remarked on with the nearest known name.
 
 ## How words reach the real init
 

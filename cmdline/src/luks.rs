@@ -29,9 +29,11 @@ pub(crate) fn add_selector(plan: &mut LuksPlan, kind: LuksIdKind, value: &str) -
 
 /// Whether two ids are the same; dashes and case carry no meaning in them.
 pub(crate) fn same_id(a: &str, b: &str) -> bool {
-    let plain =
-        |text: &str| text.bytes().filter(|b| *b != b'-').map(|b| b.to_ascii_lowercase()).collect::<Vec<_>>();
-    plain(a) == plain(b)
+    significant(a).eq(significant(b))
+}
+
+fn significant(id: &str) -> impl Iterator<Item = u8> {
+    id.bytes().filter(|b| *b != b'-').map(|b| b.to_ascii_lowercase())
 }
 
 /// `ID=NAME`. It names the selector with that id; alone it also asks for the container to be opened, as

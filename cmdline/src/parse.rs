@@ -103,11 +103,7 @@ fn is_ours(key: &str) -> bool {
 fn apply(row: &'static Row, hits: &[Hit<'_>], plan: &mut Plan, remarks: &mut Remarks) {
     let mut own = hits.iter().filter(|hit| std::ptr::eq(hit.row, row));
     match row.kind {
-        Kind::Presence(Some(set)) => {
-            if own.next().is_some() {
-                set(plan);
-            }
-        }
+        Kind::Presence(Some(set)) if own.next().is_some() => set(plan),
         Kind::Flag(default, Some(set)) => {
             set(plan, own.next_back().map_or(default, |hit| is_on(hit.value().unwrap_or(""))));
         }

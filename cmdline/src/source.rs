@@ -4,8 +4,9 @@ use std::fmt;
 
 use crate::tokenise::{self, Word};
 
-/// More text than this from one source is not read: a kernel command line has at most a few thousand bytes.
-pub const MAX_SOURCE_BYTES: usize = 64 * 1024;
+/// More text than this from one source is not read: no architecture's kernel command line exceeds 4 KiB by
+/// default, and lists are searched item by item.
+pub const MAX_SOURCE_BYTES: usize = 16 * 1024;
 
 /// The texts that make up the command line; the caller has read them, nothing is read here.
 ///
