@@ -36,6 +36,20 @@ impl fmt::Display for ReadError {
 
 impl std::error::Error for ReadError {}
 
+impl<T: ReadAt + ?Sized> ReadAt for &T {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, ReadError> {
+        (**self).read_at(offset, buf)
+    }
+
+    fn size(&self) -> u64 {
+        (**self).size()
+    }
+
+    fn sector_size(&self) -> u32 {
+        (**self).sector_size()
+    }
+}
+
 impl ReadAt for [u8] {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, ReadError> {
         let tail = usize::try_from(offset).ok().and_then(|start| self.get(start..)).unwrap_or(&[]);

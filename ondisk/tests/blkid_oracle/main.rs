@@ -1,0 +1,11 @@
+//! Differential tests: images made by the real tools, every field compared with what blkid prints.
+//!
+//! A test whose tool is missing says so and proves nothing; `ROOTWARD_REQUIRE_TOOLS=1` makes that a failure.
+
+mod bench;
+mod filesystems;
+mod luks;
+mod md;
+mod md_writer;
+mod table_writer;
+mod tables;
