@@ -6,7 +6,7 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use tests_qemu::debian;
 
@@ -188,7 +188,9 @@ fn install(suite: &str, packages: &[&str]) -> Result<(), Failure> {
     if !suite.is_empty() {
         command.args(["-t", suite]);
     }
-    run(command.args(packages).env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C"))
+    // dpkg reports each step on standard output; what goes wrong comes on standard error.
+    command.args(packages).stdout(Stdio::null());
+    run(command.env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C"))
 }
 
 /// Options that make apt see `suite` next to the machine's own sources, with its own copy of the
