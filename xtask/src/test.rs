@@ -47,6 +47,7 @@ impl Tally {
     fn tests(&mut self, name: &str, cargo: &mut Command) {
         say(name);
         match count_tests(cargo) {
+            Ok(counted) if counted.passed + counted.failed == 0 => self.fail(&format!("{name}: no test ran")),
             Ok(counted) if counted.failed > 0 || counted.succeeded => {
                 self.passed += counted.passed;
                 self.failed += counted.failed;
