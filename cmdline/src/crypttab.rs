@@ -94,7 +94,16 @@ pub struct CrypttabEntry {
     pub key: CryptKey,
     /// Its options.
     pub options: CryptOptions,
+    /// The device as written.
+    pub device_field: String,
+    /// The key as written, unless a passphrase is asked for.
+    pub key_field: Option<String>,
+    /// The options as written, one by one.
+    pub option_words: Vec<String>,
 }
+
+/// Options without which a container may not open as its owner expects, and that nothing acts on yet.
+const NOT_IMPLEMENTED: &[&str] = &["tpm2-device", "fido2-device", "pkcs11-uri", "keyscript", "header"];
 
 /// Reads a crypttab. Lines that cannot be used are left out and remarked on.
 pub fn parse(text: &str) -> (Vec<CrypttabEntry>, Vec<Diagnostic>) {
@@ -109,17 +118,12 @@ pub fn parse(text: &str) -> (Vec<CrypttabEntry>, Vec<Diagnostic>) {
         let mut unusable = |reason| remarks.add(|| Diagnostic::BadCrypttabLine { line: number, reason });
         match entry(line) {
             Err(reason) => unusable(reason),
-            Ok((entry, _)) if entries.iter().any(|known| known.name == entry.name) => {
+            Ok(entry) if entries.iter().any(|known| known.name == entry.name) => {
                 unusable("its name stands in an earlier line");
             }
             Ok(_) if entries.len() >= MAX_ENTRIES => unusable("there are too many lines"),
-            Ok((entry, unknown)) => {
-                for option in unknown {
-                    remarks.add(|| Diagnostic::CryptOption {
-                        name: entry.name.clone(),
-                        option: shorten(&option),
-                    });
-                }
+            Ok(entry) => {
+                remark_on_options(&entry.name, &entry.option_words, &mut remarks);
                 entries.push(entry);
             }
         }
@@ -127,26 +131,41 @@ pub fn parse(text: &str) -> (Vec<CrypttabEntry>, Vec<Diagnostic>) {
     (entries, remarks.finish())
 }
 
-fn entry(line: &str) -> Result<(CrypttabEntry, Vec<String>), &'static str> {
+fn entry(line: &str) -> Result<CrypttabEntry, &'static str> {
     let mut fields = line.split_ascii_whitespace();
     let name = unoctal(fields.next().unwrap_or(""));
-    let device = unoctal(fields.next().ok_or("it needs at least a name and a device")?);
-    let key = unoctal(fields.next().unwrap_or("-"));
+    let device_field = unoctal(fields.next().ok_or("it needs at least a name and a device")?);
+    let key_field = unoctal(fields.next().unwrap_or("-"));
     let options = fields.next().unwrap_or("-");
     if name.contains('/') || name == "." || name == ".." || name.len() > 127 {
         return Err("the name cannot be that of a device-mapper node");
     }
-    let device = match device.strip_prefix("ID=") {
+    let device = match device_field.strip_prefix("ID=") {
         Some(id) if !id.is_empty() && !id.contains('/') => RootSpec::Path(format!("/dev/disk/by-id/{id}")),
-        _ => device_spec(&device)
+        _ => device_spec(&device_field)
             .ok_or("the device is none of /dev/..., UUID=, LABEL=, PARTUUID=, PARTLABEL=, ID=")?,
     };
-    let key = crypt_key(&key)?;
-    let (options, unknown) = match options {
-        "-" | "none" => (CryptOptions::default(), Vec::new()),
-        list => CryptOptions::read(&split_options(list)),
+    let key = crypt_key(&key_field)?;
+    let key_field = (key != CryptKey::Ask).then_some(key_field);
+    let option_words = match options {
+        "-" | "none" => Vec::new(),
+        list => split_options(list),
     };
-    Ok((CrypttabEntry { name, device, key, options }, unknown))
+    let (options, _) = CryptOptions::read(&option_words);
+    Ok(CrypttabEntry { name, device, key, options, device_field, key_field, option_words })
+}
+
+/// Remarks on options that are not understood or that nothing acts on.
+pub(crate) fn remark_on_options(name: &str, words: &[String], remarks: &mut Remarks) {
+    let (_, unknown) = CryptOptions::read(words);
+    for option in &unknown {
+        remarks.add(|| Diagnostic::CryptOption { name: name.to_owned(), option: shorten(option) });
+    }
+    let acted_on = |word: &str| !NOT_IMPLEMENTED.contains(&word.split('=').next().unwrap_or(word));
+    for option in words.iter().filter(|word| !acted_on(word) && !unknown.contains(word)) {
+        remarks
+            .add(|| Diagnostic::CryptOptionNotImplemented { name: name.to_owned(), option: shorten(option) });
+    }
 }
 
 fn crypt_key(text: &str) -> Result<CryptKey, &'static str> {
@@ -349,10 +368,21 @@ mod tests {
 
     #[test]
     fn options() {
-        let entry = one(
+        let (entries, remarks) = parse(
             "r UUID=x none luks,discard,x-initrd.attach,tries=5,timeout=1min,keyfile-timeout=10s,key-slot=2,\
              keyfile-offset=512,keyfile-size=64,header=/h,no-read-workqueue,x-custom=1,tpm2-device=auto,nofail",
         );
+        let entry = &entries[0];
+        let not_yet: Vec<_> = remarks
+            .iter()
+            .map(|remark| match remark {
+                Diagnostic::CryptOptionNotImplemented { name, option } => (name.as_str(), option.as_str()),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(not_yet, [("r", "header=/h"), ("r", "tpm2-device=auto")]);
+        assert_eq!((entry.device_field.as_str(), entry.key_field.as_deref()), ("UUID=x", None));
+        assert_eq!(entry.option_words.len(), 14);
         let expected = CryptOptions {
             discard: true,
             initrd: true,

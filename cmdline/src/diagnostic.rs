@@ -21,7 +21,7 @@ pub enum Diagnostic {
         /// Where it stands.
         source: String,
         /// What would have been right.
-        expected: &'static str,
+        expected: String,
         /// What is used instead.
         used: String,
     },
@@ -109,6 +109,13 @@ pub enum Diagnostic {
         /// The option as typed.
         option: String,
     },
+    /// An option of a crypttab line or of `rd.luks.options=` that is known but that nothing acts on yet.
+    CryptOptionNotImplemented {
+        /// The mapping name or container it was meant for.
+        name: String,
+        /// The option as typed.
+        option: String,
+    },
     /// There were more of these than are kept.
     More {
         /// How many were left out.
@@ -169,6 +176,10 @@ impl fmt::Display for Diagnostic {
             Diagnostic::CryptOption { name, option } => {
                 write!(f, "{name}: the option {option} is not understood and is ignored; see crypttab(5)")
             }
+            Diagnostic::CryptOptionNotImplemented { name, option } => write!(
+                f,
+                "{name}: the option {option} is not implemented yet; have a passphrase or key file at hand"
+            ),
             Diagnostic::More { count } => {
                 write!(f, "{count} further remarks on the command line were left out")
             }

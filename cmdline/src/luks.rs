@@ -13,7 +13,7 @@ pub(crate) fn add_selector(plan: &mut LuksPlan, kind: LuksIdKind, value: &str) -
             Some(id) => (true, id),
             None => (false, item),
         };
-        let id = id.strip_prefix("luks-").unwrap_or(id);
+        let id = id.strip_prefix("luks-").or_else(|| id.strip_prefix("UUID=")).unwrap_or(id);
         // Ids match as substrings, so that an empty one would open every container.
         if !id.bytes().any(|b| b.is_ascii_alphanumeric()) {
             return Err(EXPECT_ID);
@@ -165,7 +165,7 @@ fn allow_discards_for(plan: &mut LuksPlan, id: &str) {
     }
 }
 
-/// `rd.luks.options=[UUID=]OPTION,...`; `discard` among them also counts as `rd.luks.allow-discards`.
+/// `rd.luks.options=[UUID=]OPTION,...`.
 pub(crate) fn add_options(plan: &mut LuksPlan, value: &str) -> Result<(), Expected> {
     let (id, list) = match value.split_once('=') {
         Some((id, list)) if is_uuid_like(id.strip_prefix("luks-").unwrap_or(id)) => {
@@ -176,12 +176,6 @@ pub(crate) fn add_options(plan: &mut LuksPlan, value: &str) -> Result<(), Expect
     let options = crate::crypttab::split_options(list);
     if options.is_empty() {
         return Err("[UUID=]OPTION,OPTION with the options of crypttab(5)");
-    }
-    if options.iter().any(|option| option == "discard" || option == "allow-discards") {
-        match &id {
-            Some(id) => allow_discards_for(plan, id),
-            None => plan.discards = Discards::All,
-        }
     }
     plan.options.push((id, options));
     Ok(())
@@ -297,6 +291,5 @@ mod tests {
                 (Some(U.to_owned()), vec!["discard".to_owned(), "header=/h".to_owned()]),
             ]
         );
-        assert_eq!(plan.discards, Discards::Some(vec![U.into()]));
     }
 }

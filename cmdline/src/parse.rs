@@ -1,5 +1,6 @@
 //! From words to the plan: every row of the table is applied, in order, to a plan full of defaults.
 
+use crate::crypttab;
 use crate::diagnostic::{Diagnostic, Remarks, shorten};
 use crate::init_args::init_args;
 use crate::modules;
@@ -7,7 +8,7 @@ use crate::nearest::nearest;
 use crate::plan::{LuksIdKind, Patience, Plan, RootSpec};
 use crate::root::unsupported_reason;
 use crate::source::{Entry, MAX_SOURCE_BYTES, Source, Sources, Words, digits, is_on};
-use crate::table::{self, Expected, Kind, Row, SetText, Spelling, Status};
+use crate::table::{self, Kind, Row, SetText, Spelling, Status};
 use crate::time::{Span, span};
 
 /// A word that belongs to a row.
@@ -56,6 +57,9 @@ pub fn parse(sources: &Sources) -> (Plan, Vec<Diagnostic>) {
     plan.root.init_args = init_args(&effective, sources.argv.as_deref());
     settle(&mut plan, hostonly);
     remark_on_conflicts(&hits, &plan, &mut remarks);
+    for (id, options) in &plan.luks.options {
+        crypttab::remark_on_options(id.as_deref().unwrap_or("rd.luks.options"), options, &mut remarks);
+    }
     if let Some(RootSpec::Unsupported(value)) = &plan.root.spec {
         let reason = unsupported_reason(value);
         remarks.add(|| Diagnostic::UnsupportedRoot { value: shorten(value), reason });
@@ -110,16 +114,23 @@ fn apply(row: &'static Row, hits: &[Hit<'_>], plan: &mut Plan, remarks: &mut Rem
         Kind::Tristate(Some(set)) => set(plan, own.next_back().map(|hit| is_on(hit.value().unwrap_or("")))),
         Kind::Int { default, min, max, set: Some(set) } => {
             let read = last_valued(own, remarks).map(|(hit, value)| (hit, digits(value, min, max)));
-            set(
-                plan,
-                or_default(read, default, || default.to_string(), "a number within its range", remarks),
-            );
+            let expected = || format!("a number from {min} to {max}");
+            set(plan, or_default(read, default, || default.to_string(), expected, remarks));
         }
         Kind::Time(default, Some(set)) => {
             let default = default.map(std::time::Duration::from_secs);
             let read = last_valued(own, remarks).map(|(hit, value)| (hit, span(value).map(Span::finite)));
             let shown = || default.map_or("no limit".to_owned(), |limit| format!("{} s", limit.as_secs()));
-            set(plan, or_default(read, default, shown, "seconds or a time span such as 1min 30s", remarks));
+            set(
+                plan,
+                or_default(
+                    read,
+                    default,
+                    shown,
+                    || "seconds or a time span such as 1min 30s".to_owned(),
+                    remarks,
+                ),
+            );
         }
         Kind::Text(Some(set)) => {
             if let Some((hit, value)) = last_valued(own, remarks) {
@@ -170,14 +181,14 @@ fn or_default<T>(
     read: Option<(&Hit<'_>, Option<T>)>,
     default: T,
     shown: impl FnOnce() -> String,
-    expected: Expected,
+    expected: impl FnOnce() -> String,
     remarks: &mut Remarks,
 ) -> T {
     match read {
         None => default,
         Some((_, Some(value))) => value,
         Some((hit, None)) => {
-            remarks.add(|| bad(hit, hit.value().unwrap_or(""), expected, shown()));
+            remarks.add(|| bad(hit, hit.value().unwrap_or(""), expected(), shown()));
             default
         }
     }
@@ -185,11 +196,11 @@ fn or_default<T>(
 
 fn set_text(set: SetText, plan: &mut Plan, hit: &Hit<'_>, value: &str, instead: &str, remarks: &mut Remarks) {
     if let Err(expected) = set(plan, value) {
-        remarks.add(|| bad(hit, value, expected, instead.to_owned()));
+        remarks.add(|| bad(hit, value, expected.to_owned(), instead.to_owned()));
     }
 }
 
-fn bad(hit: &Hit<'_>, value: &str, expected: Expected, used: String) -> Diagnostic {
+fn bad(hit: &Hit<'_>, value: &str, expected: String, used: String) -> Diagnostic {
     let word = shorten(&format!("{}={value}", hit.entry.word.key));
     Diagnostic::BadValue { word, source: hit.entry.source.to_string(), expected, used }
 }

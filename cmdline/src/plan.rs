@@ -153,7 +153,8 @@ pub struct LuksPlan {
     pub discards: Discards,
     /// `rd.luks.crypttab`: whether the image's crypttab is used.
     pub crypttab: bool,
-    /// `rd.luks.options=`: (LUKS UUID or `None` for all, crypttab options).
+    /// `rd.luks.options=`: (LUKS UUID or `None` for all, crypttab options; see
+    /// [`CryptOptions::read`](crate::crypttab::CryptOptions::read)).
     pub options: Vec<(Option<String>, Vec<String>)>,
 }
 

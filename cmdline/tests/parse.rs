@@ -276,7 +276,7 @@ fn remarks_are_advice() {
         ),
         (
             "rd.luks.key.tout=-1",
-            "the kernel command line: rd.luks.key.tout=-1 cannot be used; write a number within its range (now: 10)",
+            "the kernel command line: rd.luks.key.tout=-1 cannot be used; write a number from 0 to 86400 (now: 10)",
         ),
         (
             "rd.break=nowhere",

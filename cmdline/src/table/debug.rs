@@ -20,6 +20,9 @@ const BREAK: SetText = |plan, value| {
         "pre-mount" => BreakPoint::PreMount,
         "mount" => BreakPoint::Mount,
         "pre-pivot" => BreakPoint::PrePivot,
+        "pre-shutdown" | "shutdown" => {
+            return Err("a stage before the hand-off; those of the shutdown are not implemented yet");
+        }
         _ => return Err(BREAKS),
     });
     Ok(())
