@@ -17,7 +17,6 @@ pub mod mount_options;
 pub mod root;
 pub mod table;
 pub mod time;
-mod udev_encode;
 pub mod verb;
 
 pub use command::{Action, Command, CryptOptions, GiveUp, Loudness, MountRequest, SecretSource};

@@ -2,9 +2,9 @@
 //!
 //! Source: systemd's `rules.d/60-persistent-storage.rules` and lvm2's `13-dm-disk.rules`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::udev_encode;
+use ondisk::{Kind, udev_encode};
 
 use crate::event::DevName;
 use crate::matching;
@@ -21,7 +21,9 @@ pub fn claims(device: &Device, table: &Table) -> Vec<String> {
             links.push(format!("disk/by-id/dm-uuid-{}", dm.uuid));
         }
     }
-    if let Some(signature) = device.signature() {
+    // Members of arrays and volume groups share ids, so that udev makes no links of content for them.
+    let member = |kind| matches!(kind, Kind::Lvm2Pv | Kind::MdMember);
+    if let Some(signature) = device.signature().filter(|signature| !member(signature.kind)) {
         if let Some(uuid) = &signature.uuid {
             links.push(format!("disk/by-uuid/{}", udev_encode::encode(uuid.as_bytes())));
         }
@@ -30,7 +32,7 @@ pub fn claims(device: &Device, table: &Table) -> Vec<String> {
         }
     }
     if let Some(entry) = table.partition_entry(device) {
-        links.push(format!("disk/by-partuuid/{}", entry.uuid));
+        links.push(format!("disk/by-partuuid/{}", udev_encode::encode(entry.uuid.as_bytes())));
         if let Some(name) = &entry.name {
             links.push(format!("disk/by-partlabel/{}", udev_encode::encode(name.as_bytes())));
         }
@@ -44,37 +46,67 @@ pub fn claims(device: &Device, table: &Table) -> Vec<String> {
     links
 }
 
-/// Devices whose links are not what was last commanded, with the links they own now.
-///
-/// A link that several devices claim belongs to an assembled device before a raw one, then to the one seen first.
-pub fn changed(table: &mut Table) -> Vec<(DevName, Vec<String>)> {
-    if !table.take_links_dirty() {
-        return Vec::new();
-    }
-    let mut owners: BTreeMap<String, (bool, u64, DevName)> = BTreeMap::new();
-    for device in table.iter() {
-        let (raw, order) = matching::preference(device);
-        for link in claims(device, table) {
-            let claim = (raw, order, device.name.clone());
-            match owners.get(&link) {
-                Some(owner) if *owner <= claim => {}
-                _ => {
-                    owners.insert(link, claim);
+/// Who claims a link; the least owns it: assembled devices before raw ones, then the one seen first.
+type Claim = ((bool, u64), DevName);
+
+/// Which devices claim which link.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    claimants: BTreeMap<String, BTreeSet<Claim>>,
+    /// What each device entered, with the rank that it had then.
+    entered: BTreeMap<DevName, ((bool, u64), Vec<String>)>,
+    doubtful: BTreeSet<DevName>,
+}
+
+impl Registry {
+    /// Takes all claims of a device back.
+    pub fn withdraw(&mut self, device: &Device) {
+        let Some((rank, links)) = self.entered.remove(&device.name) else { return };
+        let claim: Claim = (rank, device.name.clone());
+        for link in links {
+            if let Some(claims) = self.claimants.get_mut(&link) {
+                claims.remove(&claim);
+                match claims.first() {
+                    Some((_, heir)) => {
+                        self.doubtful.insert(heir.clone());
+                    }
+                    None => {
+                        self.claimants.remove(&link);
+                    }
                 }
             }
         }
+        self.doubtful.insert(device.name.clone());
     }
-    let mut owned: BTreeMap<DevName, Vec<String>> = BTreeMap::new();
-    for (link, (_, _, name)) in owners {
-        owned.entry(name).or_default().push(link);
-    }
-    let mut changes = Vec::new();
-    for device in table.iter_mut() {
-        let links = owned.remove(&device.name).unwrap_or_default();
-        if device.links != links {
-            device.links.clone_from(&links);
-            changes.push((device.name.clone(), links));
+
+    /// Enters the claims of a device.
+    pub fn enter(&mut self, device: &Device) {
+        let rank = matching::preference(device);
+        for link in &device.claims {
+            let claims = self.claimants.entry(link.clone()).or_default();
+            if let Some((_, owner)) = claims.first() {
+                self.doubtful.insert(owner.clone());
+            }
+            claims.insert((rank, device.name.clone()));
         }
+        self.entered.insert(device.name.clone(), (rank, device.claims.clone()));
+        self.doubtful.insert(device.name.clone());
     }
-    changes
+
+    /// Devices whose links may have changed since the last call.
+    pub fn take_doubtful(&mut self) -> BTreeSet<DevName> {
+        std::mem::take(&mut self.doubtful)
+    }
+
+    /// The links that the device owns now.
+    #[must_use]
+    pub fn owned_by(&self, device: &Device) -> Vec<String> {
+        let owns = |link: &&String| {
+            self.claimants
+                .get(*link)
+                .and_then(BTreeSet::first)
+                .is_some_and(|(_, owner)| *owner == device.name)
+        };
+        device.claims.iter().filter(owns).cloned().collect()
+    }
 }

@@ -1,17 +1,16 @@
 //! Which device a `root=` or a key-device reference means.
 
 use cmdline::plan::RootSpec;
-use ondisk::Signature;
+use ondisk::{Kind, Signature};
 
 use crate::event::DevName;
-use crate::links;
 use crate::table::{Device, Table};
 
 /// Whether `device` is what `spec` names, going by what is known now.
 #[must_use]
 pub fn is_named_by(spec: &RootSpec, device: &Device, table: &Table) -> bool {
     match spec {
-        RootSpec::Path(path) => is_path_of(path, device, table),
+        RootSpec::Path(path) => is_path_of(path, device),
         RootSpec::Uuid(uuid) => {
             signature_of_file_system(device).and_then(|signature| signature.uuid.as_deref()).is_some_and(
                 // Hexadecimal ids are typed in either case; blkid prints FAT and ISO ids in upper case.
@@ -28,6 +27,20 @@ pub fn is_named_by(spec: &RootSpec, device: &Device, table: &Table) -> bool {
             .is_some_and(|seen| seen == label),
         RootSpec::DevNum { major, minor } => device.facts.major == *major && device.facts.minor == *minor,
         RootSpec::Unsupported(_) => false,
+    }
+}
+
+/// Whether two devices are members of one btrfs, rather than copies of each other.
+#[must_use]
+pub fn are_siblings(one: &Device, other: &Device) -> bool {
+    match (one.signature(), other.signature()) {
+        (Some(one), Some(other)) => {
+            one.kind == Kind::Btrfs
+                && other.kind == Kind::Btrfs
+                && one.uuid == other.uuid
+                && one.uuid_sub != other.uuid_sub
+        }
+        _ => false,
     }
 }
 
@@ -55,9 +68,9 @@ fn is_partition(uuid: &str, offset: i32, device: &Device, table: &Table) -> bool
 
 /// Whether `path` (`/dev/...`) is the device's node or one of its links.
 #[must_use]
-pub fn is_path_of(path: &str, device: &Device, table: &Table) -> bool {
+pub fn is_path_of(path: &str, device: &Device) -> bool {
     let Some(relative) = path.strip_prefix("/dev/") else { return false };
-    relative == device.name.0 || links::claims(device, table).iter().any(|link| link == relative)
+    relative == device.name.0 || device.claims.iter().any(|link| link == relative)
 }
 
 /// A device's place in the choice among several that match: assembled devices before their raw members' look-alikes,

@@ -40,6 +40,10 @@ pub struct Goal {
     pub by_hand: Option<String>,
     /// Look-alikes that were already named in the log.
     pub named: Vec<DevName>,
+    /// The types whose drivers were asked for.
+    pub fstypes: Vec<String>,
+    /// The device that is being mounted was taken away meanwhile.
+    pub replaced_meanwhile: bool,
 }
 
 impl Goal {
@@ -52,6 +56,8 @@ impl Goal {
             handover_failure: None,
             by_hand: None,
             named: Vec::new(),
+            fstypes: Vec::new(),
+            replaced_meanwhile: false,
         }
     }
 
@@ -74,12 +80,17 @@ impl Goal {
         found
     }
 
+    /// Those that can be mounted as they are and have not failed yet, best first.
+    pub fn mountable<'a>(&self, plan: &Plan, table: &'a Table) -> impl Iterator<Item = &'a Device> {
+        self.matches(plan, table)
+            .into_iter()
+            .filter(|device| !self.failures.contains_key(&device.name) && obstacle(plan, device).is_none())
+    }
+
     /// The device to mount next.
     #[must_use]
     pub fn candidate<'a>(&self, plan: &Plan, table: &'a Table) -> Option<&'a Device> {
-        self.matches(plan, table)
-            .into_iter()
-            .find(|device| !self.failures.contains_key(&device.name) && obstacle(plan, device).is_none())
+        self.mountable(plan, table).next()
     }
 
     /// The device that is mounted or about to be.

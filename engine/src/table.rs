@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ondisk::{Content, Partition, Signature};
 
 use crate::event::{CommandId, DevName, DeviceFacts, Failure};
+use crate::links::{self, Registry};
 use crate::time::Moment;
 
 /// What is known of a device's content.
@@ -33,8 +34,28 @@ pub struct Device {
     pub seen: Moment,
     /// Position in the order of appearance.
     pub order: u64,
+    /// Links below `/dev` that it may claim, sorted; kept true by the table.
+    pub claims: Vec<String>,
     /// Links below `/dev` that it owns, as last commanded.
     pub links: Vec<String>,
+    /// Reads of this medium that failed.
+    pub failed_reads: u8,
+}
+
+/// Reads of one medium that may fail before it is left alone until it changes.
+///
+/// Drives report themselves before they can be read; each `change` event is worth another look, a storm of them is not.
+const MOST_READS: u8 = 3;
+
+/// What a report of a device changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing.
+    Nothing,
+    /// The device is new, or what is known of it changed.
+    Changed,
+    /// Another device has taken the name: whatever was begun with the old one, or with its partitions, is void.
+    Replaced(Vec<DevName>),
 }
 
 impl Device {
@@ -79,53 +100,104 @@ impl Device {
 pub struct Table {
     devices: BTreeMap<DevName, Device>,
     next_order: u64,
-    links_dirty: bool,
+    links: Registry,
 }
 
 impl Table {
-    /// Enters or updates a device; returns whether anything changed.
+    /// Enters or updates a device; returns what that changed.
     ///
     /// What was read stays valid unless size, medium or dm identity changed: opening a device for reading raises no
     /// change event, and a storm of identical events must not turn into a storm of reads.
-    pub fn update(&mut self, now: Moment, name: &DevName, facts: DeviceFacts) -> bool {
-        match self.devices.get_mut(name) {
-            Some(device) if device.facts == facts => false,
-            Some(device) => {
-                self.links_dirty = true;
-                let replaced = device.facts.diskseq != facts.diskseq || device.facts.major != facts.major;
-                let stale = replaced
-                    || device.facts.size != facts.size
-                    || device.facts.sector_size != facts.sector_size
-                    || device.facts.dm != facts.dm;
-                device.facts = facts;
-                if stale {
-                    device.knowledge = Knowledge::Unknown;
-                }
-                true
+    pub fn update(&mut self, now: Moment, name: &DevName, facts: DeviceFacts) -> Change {
+        let Some(device) = self.devices.get_mut(name) else {
+            self.insert(now, name, facts);
+            return Change::Changed;
+        };
+        if device.facts == facts {
+            let again =
+                matches!(device.knowledge, Knowledge::Unreadable(_)) && device.failed_reads < MOST_READS;
+            if again {
+                device.knowledge = Knowledge::Unknown;
             }
-            None => {
-                self.links_dirty = true;
-                let order = self.next_order;
-                self.next_order = order.saturating_add(1);
-                let device = Device {
-                    name: name.clone(),
-                    facts,
-                    knowledge: Knowledge::Unknown,
-                    seen: now,
-                    order,
-                    links: Vec::new(),
-                };
-                self.devices.insert(name.clone(), device);
-                true
-            }
+            return if again { Change::Changed } else { Change::Nothing };
         }
+        if is_another(&device.facts, &facts) {
+            let diskseq = facts.diskseq;
+            self.remove(name);
+            self.insert(now, name, facts);
+            return Change::Replaced(self.void_partitions(name, diskseq));
+        }
+        let stale = device.facts.size != facts.size
+            || device.facts.sector_size != facts.sector_size
+            || device.facts.dm != facts.dm;
+        device.facts = facts;
+        if stale {
+            device.knowledge = Knowledge::Unknown;
+            device.failed_reads = 0;
+        }
+        self.refresh(name);
+        Change::Changed
+    }
+
+    fn insert(&mut self, now: Moment, name: &DevName, facts: DeviceFacts) {
+        let order = self.next_order;
+        self.next_order = order.saturating_add(1);
+        let device = Device {
+            name: name.clone(),
+            facts,
+            knowledge: Knowledge::Unknown,
+            seen: now,
+            order,
+            claims: Vec::new(),
+            links: Vec::new(),
+            failed_reads: 0,
+        };
+        self.devices.insert(name.clone(), device);
+        self.refresh(name);
     }
 
     /// Removes a device; returns whether it was there.
     pub fn remove(&mut self, name: &DevName) -> bool {
-        let known = self.devices.remove(name).is_some();
-        self.links_dirty |= known;
-        known
+        let Some(device) = self.devices.remove(name) else { return false };
+        self.links.withdraw(&device);
+        self.refresh_partitions(name);
+        true
+    }
+
+    /// Forgets what partitions of the disk that had this name before held; the disk comes first in the answer.
+    fn void_partitions(&mut self, disk: &DevName, diskseq: u64) -> Vec<DevName> {
+        let mut void = vec![disk.clone()];
+        for device in self.devices.values_mut() {
+            let reported_anew = diskseq != 0 && device.facts.diskseq == diskseq;
+            if device.facts.parent.as_ref() == Some(disk) && !reported_anew {
+                device.knowledge = Knowledge::Unknown;
+                void.push(device.name.clone());
+            }
+        }
+        void.iter().for_each(|name| self.refresh_one(name));
+        void
+    }
+
+    /// Computes the links of a device and of its partitions anew.
+    fn refresh(&mut self, name: &DevName) {
+        self.refresh_one(name);
+        self.refresh_partitions(name);
+    }
+
+    fn refresh_partitions(&mut self, name: &DevName) {
+        let partitions: Vec<DevName> =
+            self.partitions(name).map(|partition| partition.name.clone()).collect();
+        partitions.iter().for_each(|partition| self.refresh_one(partition));
+    }
+
+    fn refresh_one(&mut self, name: &DevName) {
+        let Some(device) = self.devices.get(name) else { return };
+        let claims = links::claims(device, self);
+        if let Some(device) = self.devices.get_mut(name) {
+            self.links.withdraw(device);
+            device.claims = claims;
+            self.links.enter(device);
+        }
     }
 
     /// Looks one up.
@@ -134,36 +206,62 @@ impl Table {
         self.devices.get(name)
     }
 
-    /// Looks one up to change it.
-    pub fn get_mut(&mut self, name: &DevName) -> Option<&mut Device> {
-        self.devices.get_mut(name)
-    }
-
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Device> {
         self.devices.values()
     }
 
-    /// All of them, by name, to change them.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Device> {
-        self.devices.values_mut()
+    /// Has every device read that should be and was not: `ask` is called with its name and returns the number of the
+    /// request.
+    pub fn read_unknown(&mut self, mut ask: impl FnMut(&DevName) -> CommandId) {
+        for device in self.devices.values_mut() {
+            if device.knowledge == Knowledge::Unknown && device.is_readable() {
+                device.knowledge = Knowledge::Asked(ask(&device.name));
+            }
+        }
+    }
+
+    /// Forgets what was read of devices on which nothing useful was found, so that they are read again.
+    pub fn forget_useless(&mut self) {
+        for device in self.devices.values_mut() {
+            device.failed_reads = 0;
+            let useless = device.content().is_none_or(|content| content.signatures.is_empty());
+            if useless && !matches!(device.knowledge, Knowledge::Asked(_)) {
+                device.knowledge = Knowledge::Unknown;
+            }
+        }
+        let names: Vec<DevName> = self.devices.keys().cloned().collect();
+        names.iter().for_each(|name| self.refresh_one(name));
     }
 
     /// Enters what was learnt in answer to a request; returns whether any device waited for it.
     pub fn learn(&mut self, id: CommandId, knowledge: Knowledge) -> bool {
-        match self.devices.values_mut().find(|device| device.knowledge == Knowledge::Asked(id)) {
-            Some(device) => {
-                device.knowledge = knowledge;
-                self.links_dirty = true;
-                true
-            }
-            None => false,
+        let asked = Knowledge::Asked(id);
+        let Some(device) = self.devices.values_mut().find(|device| device.knowledge == asked) else {
+            return false;
+        };
+        match &knowledge {
+            Knowledge::Unreadable(_) => device.failed_reads = device.failed_reads.saturating_add(1),
+            _ => device.failed_reads = 0,
         }
+        device.knowledge = knowledge;
+        let name = device.name.clone();
+        self.refresh(&name);
+        true
     }
 
-    /// Whether links may have changed since the last call.
-    pub fn take_links_dirty(&mut self) -> bool {
-        std::mem::take(&mut self.links_dirty)
+    /// Devices whose links are not what was last commanded, with the links they own now.
+    pub fn changed_links(&mut self) -> Vec<(DevName, Vec<String>)> {
+        let mut changes = Vec::new();
+        for name in self.links.take_doubtful() {
+            let Some(device) = self.devices.get_mut(&name) else { continue };
+            let links = self.links.owned_by(device);
+            if device.links != links {
+                device.links.clone_from(&links);
+                changes.push((name, links));
+            }
+        }
+        changes
     }
 
     /// Devices that are built on `name` (its holders).
@@ -196,4 +294,16 @@ impl Table {
     pub fn is_reading(&self) -> bool {
         self.iter().any(|device| matches!(device.knowledge, Knowledge::Asked(_)))
     }
+}
+
+/// Whether the facts are those of two devices that had the same name one after the other.
+///
+/// A number is compared only where both reports have it. Device-mapper names are reused as soon as they are free.
+fn is_another(old: &DeviceFacts, new: &DeviceFacts) -> bool {
+    let differ = |old: u64, new: u64| old != 0 && new != 0 && old != new;
+    let renamed = match (&old.dm, &new.dm) {
+        (Some(old), Some(new)) => old.uuid != new.uuid,
+        _ => false,
+    };
+    differ(old.diskseq, new.diskseq) || old.major != new.major || old.minor != new.minor || renamed
 }

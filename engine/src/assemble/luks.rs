@@ -3,6 +3,7 @@
 //! One key derivation runs at a time: two containers of 1 GiB argon2id each must open on a 2 GiB machine.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use cmdline::plan::KeyDevice;
 
@@ -14,6 +15,10 @@ use crate::table::Device;
 use crate::time::Moment;
 
 mod choice;
+mod question;
+mod report;
+
+use question::Question;
 
 /// Wrong passphrases until a container is given up, unless crypttab's `tries=` says otherwise (dracut's number).
 const DEFAULT_TRIES: u32 = 5;
@@ -44,6 +49,8 @@ enum State {
     Opening(CommandId, Attempt),
     Open,
     Failed(String),
+    /// Failed for a reason that is not its secret's.
+    Broken(String),
 }
 
 #[derive(Debug, Clone)]
@@ -53,9 +60,13 @@ struct Container {
     order: u64,
     options: CryptOptions,
     tries: Option<u32>,
+    /// How long its passphrase is asked for.
+    prompt_limit: Option<Duration>,
     keys: VecDeque<Key>,
     /// Until when a key device may still appear before somebody is asked.
     keys_until: Moment,
+    /// Passphrases that had been typed before it was known: those do not count as wrong.
+    known_from: usize,
     tried: BTreeSet<SecretId>,
     /// Secrets read from key devices for this container.
     read: Vec<SecretId>,
@@ -82,9 +93,15 @@ pub struct Luks {
     typed: Vec<SecretId>,
     /// Typed passphrases that opened something: those do not count as wrong elsewhere.
     useful: BTreeSet<SecretId>,
-    question: Option<(String, Option<String>)>,
+    question: Option<Question>,
     prompt_until: Option<Moment>,
     waiting_for_key: Option<Moment>,
+}
+
+impl Container {
+    fn is_hopeless(&self) -> bool {
+        matches!(self.state, State::Failed(_) | State::Broken(_))
+    }
 }
 
 impl Luks {
@@ -93,18 +110,20 @@ impl Luks {
         let mut devices: Vec<&Device> = view
             .table
             .iter()
+            .filter(|device| choice::is_luks(device))
             .filter(|device| {
                 !self.containers.contains_key(&device.name) && !self.twins.contains_key(&device.name)
             })
-            .filter(|device| choice::is_luks(device) && choice::mapping_of(view.table, device).is_none())
+            .filter(|device| choice::mapping_of(view.table, device).is_none())
             .collect();
         devices.sort_by_key(|device| device.order);
         for device in devices {
-            let Some(container) = choice::wanted(view, device) else { continue };
-            let twin = self
-                .containers
-                .iter()
-                .find(|(_, other)| !other.uuid.is_empty() && other.uuid == container.uuid);
+            let Some(mut container) = choice::wanted(view, device) else { continue };
+            let twin = self.containers.iter().find(|(_, other)| {
+                !other.uuid.is_empty()
+                    && other.uuid == container.uuid
+                    && !matches!(other.state, State::Broken(_))
+            });
             if let Some((first, _)) = twin {
                 let text = format!(
                     "{} carries the same LUKS UUID {} as {first}; it is left alone",
@@ -114,6 +133,11 @@ impl Luks {
                 self.twins.insert(device.name.clone(), first.clone());
                 continue;
             }
+            // A selector may be a part of several UUIDs; the mappings cannot share its name.
+            if self.containers.values().any(|other| other.name == container.name && !other.is_hopeless()) {
+                container.name = choice::default_name(&container.uuid);
+            }
+            container.known_from = self.typed.len();
             self.containers.insert(device.name.clone(), container);
         }
     }
@@ -147,7 +171,7 @@ impl Luks {
                 .find(|other| other.facts.dm.as_ref().is_some_and(|dm| dm.name == container.name))
             {
                 container.state =
-                    State::Failed(format!("the name {} is taken by {}", container.name, other.name));
+                    State::Broken(format!("the name {} is taken by {}", container.name, other.name));
                 return true;
             }
             let attempt = next_key(view, container, requests);
@@ -188,92 +212,6 @@ impl Luks {
         locked.sort();
         locked.into_iter().map(|(_, name)| name.clone()).collect()
     }
-
-    /// Wrong passphrases typed for a container: those that opened nothing anywhere.
-    fn wrong(&self, container: &Container) -> u32 {
-        let wrong = self
-            .typed
-            .iter()
-            .filter(|secret| container.tried.contains(secret) && !self.useful.contains(secret));
-        u32::try_from(wrong.count()).unwrap_or(u32::MAX)
-    }
-
-    /// Gives containers up that have had all their tries, and keeps the question on the consoles true.
-    fn ask(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
-        let opening = self.containers.values().any(|container| matches!(container.state, State::Opening(..)));
-        if opening || self.modules.values().any(|state| matches!(state, Modules::Asked(_))) {
-            // The answer decides what is to be asked.
-            return;
-        }
-        let timed_out = self.prompt_until.is_some_and(|until| until <= view.now);
-        let mut waiting = Vec::new();
-        let mut left: Option<u32> = None;
-        self.waiting_for_key = None;
-        for name in self.locked() {
-            let Some(container) = self.containers.get(&name) else { continue };
-            if !container.keys.is_empty() && view.now < container.keys_until {
-                let until = self
-                    .waiting_for_key
-                    .map_or(container.keys_until, |other| other.min(container.keys_until));
-                self.waiting_for_key = Some(until);
-                continue;
-            }
-            let remaining = container.tries.map(|tries| tries.saturating_sub(self.wrong(container)));
-            let given_up = match remaining {
-                Some(0) => Some(format!("{} wrong passphrases", self.wrong(container))),
-                _ if timed_out => Some("nobody typed a passphrase in time (rd.luks.timeout)".to_owned()),
-                _ => None,
-            };
-            if let Some(reason) = given_up {
-                if let Some(container) = self.containers.get_mut(&name) {
-                    container.state = State::Failed(reason);
-                }
-                continue;
-            }
-            left = match (left, remaining) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
-            waiting.push(name);
-        }
-        if waiting.is_empty() {
-            if self.question.take().is_some() {
-                requests.ask(Action::StopAsking);
-            }
-            self.prompt_until = None;
-            return;
-        }
-        let prompt = self.prompt(&waiting);
-        let wrong =
-            waiting.iter().filter_map(|name| self.containers.get(name)).map(|one| self.wrong(one)).max();
-        let note = match (wrong.unwrap_or(0), left) {
-            (0, _) => {
-                waiting.iter().find_map(|name| self.containers.get(name).and_then(|one| one.note.clone()))
-            }
-            (_, Some(1)) => Some("wrong passphrase, 1 try left".to_owned()),
-            (_, Some(left)) => Some(format!("wrong passphrase, {left} tries left")),
-            (_, None) => Some("wrong passphrase".to_owned()),
-        };
-        let question = (prompt, note);
-        if self.question.as_ref() != Some(&question) {
-            if self.question.is_none() {
-                requests.ask(Action::LoadInputDrivers);
-                self.prompt_until = view.plan.luks.prompt_timeout.map(|limit| view.now.after(limit));
-            }
-            requests.ask(Action::AskPassphrase { prompt: question.0.clone(), note: question.1.clone() });
-            self.question = Some(question);
-        }
-    }
-
-    fn prompt(&self, waiting: &[DevName]) -> String {
-        let names: Vec<String> = waiting
-            .iter()
-            .filter_map(|name| {
-                self.containers.get(name).map(|container| format!("{name} ({})", container.name))
-            })
-            .collect();
-        format!("Passphrase for {}", names.join(", "))
-    }
 }
 
 enum Next {
@@ -283,6 +221,8 @@ enum Next {
 }
 
 /// The next key file of a container that can be had now.
+///
+/// A key that lies elsewhere stays in the list: another device may match, or the same one come again.
 fn next_key(view: View<'_>, container: &mut Container, requests: &mut Requests<'_>) -> Next {
     for (index, key) in container.keys.iter_mut().enumerate() {
         let path = key.path.clone();
@@ -295,9 +235,6 @@ fn next_key(view: View<'_>, container: &mut Container, requests: &mut Requests<'
         key.looked_on.insert(device.clone());
         let (offset, size) = (key.offset, key.size);
         let action = Action::ReadKey { device, fstype, path: path.clone(), offset, size };
-        if key.device != KeyDevice::Any {
-            container.keys.remove(index);
-        }
         container.state = State::ReadingKey(requests.ask(action), path);
         return Next::Reading;
     }
@@ -320,15 +257,17 @@ impl Assembler for Luks {
             *state = Modules::Ready;
             return true;
         }
-        let ours = self.containers.values_mut().find(|container| match &container.state {
+        let ours = self.containers.iter_mut().find(|(_, container)| match &container.state {
             State::ReadingKey(asked, _) | State::Opening(asked, _) => *asked == id,
             _ => false,
         });
-        let Some(container) = ours else { return false };
+        let Some((name, container)) = ours else { return false };
         match (container.state.clone(), result) {
             (State::ReadingKey(_, path), Ok(Outcome::Secret(secret))) => {
                 container.note = Some(format!("key {path} read"));
                 container.read.push(*secret);
+                // What has been found need not be waited for any more.
+                container.keys_until = Moment::default();
                 container.state = State::Locked;
             }
             (State::ReadingKey(_, path), Err(failure)) => {
@@ -349,7 +288,11 @@ impl Assembler for Luks {
                 container.state = State::Locked;
             }
             (State::Opening(..), Err(Failure::WrongSecret)) => container.state = State::Locked,
-            (State::Opening(..), Err(failure)) => container.state = State::Failed(failure.to_string()),
+            (State::Opening(..), Err(failure)) => {
+                container.state = State::Broken(failure.to_string());
+                let broken = name.clone();
+                self.twins.retain(|_, first| *first != broken);
+            }
             (_, _) => container.state = State::Locked,
         }
         true
@@ -367,11 +310,24 @@ impl Assembler for Luks {
     fn gone(&mut self, name: &DevName) {
         self.containers.remove(name);
         self.twins.retain(|twin, first| twin != name && first != name);
+        for key in self.containers.values_mut().flat_map(|container| &mut container.keys) {
+            key.looked_on.remove(name);
+        }
     }
 
     fn retry(&mut self) {
-        self.containers.retain(|_, container| !matches!(container.state, State::Failed(_)));
+        self.containers.retain(|_, container| !container.is_hopeless());
+        let first = &self.containers;
+        self.twins.retain(|_, of| first.contains_key(of));
         self.typed.retain(|secret| self.useful.contains(secret));
+        for container in self.containers.values_mut() {
+            container.known_from = self.typed.len();
+        }
+        self.question = None;
+        self.prompt_until = None;
+    }
+
+    fn stop_asking(&mut self) {
         self.question = None;
         self.prompt_until = None;
     }
@@ -381,11 +337,10 @@ impl Assembler for Luks {
             || self.modules.values().any(|state| matches!(state, Modules::Asked(_)))
     }
 
-    fn has_failed(&self) -> bool {
-        let failed = |one: &Container| matches!(one.state, State::Failed(_));
-        !self.containers.is_empty()
-            && self.containers.values().any(failed)
-            && self.containers.values().all(|one| failed(one) || one.state == State::Open)
+    fn has_failed(&self, view: View<'_>) -> bool {
+        self.containers.values().any(Container::is_hopeless)
+            && self.containers.values().all(|one| one.is_hopeless() || one.state == State::Open)
+            && choice::unseen_selectors(view).next().is_none()
     }
 
     fn is_asking(&self) -> bool {
@@ -400,33 +355,7 @@ impl Assembler for Luks {
     }
 
     fn explain(&self, view: View<'_>, device: &Device) -> Option<Node> {
-        if !choice::is_luks(device) {
-            return None;
-        }
-        if let Some(mapping) = choice::mapping_of(view.table, device) {
-            return Some(Node::new(NodeState::Found, format!("opened as {mapping}")));
-        }
-        if let Some(first) = self.twins.get(&device.name) {
-            return Some(Node::new(NodeState::Seen, format!("left alone: same LUKS UUID as {first}")));
-        }
-        let Some(container) = self.containers.get(&device.name) else {
-            return Some(Node::new(NodeState::Seen, format!("not opened: {}", choice::why_not(view))));
-        };
-        Some(match &container.state {
-            State::Locked if self.question.is_some() => {
-                Node::new(NodeState::Waiting, "locked: waits for a passphrase on the console")
-            }
-            State::Locked if !container.keys.is_empty() => {
-                Node::new(NodeState::Waiting, "locked: waits for the device with its key file")
-            }
-            State::Locked => Node::new(NodeState::Waiting, "locked: waits for its turn"),
-            State::ReadingKey(_, path) => Node::new(NodeState::Waiting, format!("key {path} is being read")),
-            State::Opening(..) => Node::new(NodeState::Waiting, "the key is being derived"),
-            State::Open => {
-                Node::new(NodeState::Waiting, format!("open, /dev/mapper/{} is on its way", container.name))
-            }
-            State::Failed(reason) => Node::new(NodeState::Failed, format!("could not be opened: {reason}")),
-        })
+        self.explain_device(view, device)
     }
 
     fn missing(&self, view: View<'_>) -> Vec<Node> {
@@ -436,30 +365,6 @@ impl Assembler for Luks {
     }
 
     fn remedies(&self, view: View<'_>) -> Vec<String> {
-        let mut remedies = Vec::new();
-        for (name, container) in &self.containers {
-            match &container.state {
-                State::Locked if self.question.is_some() => {
-                    remedies.push(format!("type the passphrase of {name} on the console"));
-                }
-                State::Failed(_) => {
-                    remedies.push(format!(
-                        "boot again, or `retry` here, and open {name} with the right passphrase"
-                    ));
-                }
-                _ => {}
-            }
-        }
-        let left_alone = view.table.iter().filter(|device| {
-            choice::is_luks(device)
-                && !self.containers.contains_key(&device.name)
-                && choice::mapping_of(view.table, device).is_none()
-        });
-        for device in left_alone {
-            if let Some(uuid) = device.signature().and_then(|signature| signature.uuid.as_ref()) {
-                remedies.push(format!("if root lies in the container {}: rd.luks.uuid={uuid}", device.name));
-            }
-        }
-        remedies
+        self.remedies_for(view)
     }
 }

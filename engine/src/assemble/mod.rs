@@ -72,8 +72,9 @@ pub trait Assembler {
         false
     }
 
-    /// Whether a way that could lead to the root was tried to its end.
-    fn has_failed(&self) -> bool {
+    /// Whether every way through this kind of storage was tried to its end, and at least one has failed.
+    fn has_failed(&self, view: View<'_>) -> bool {
+        let _ = view;
         false
     }
 
@@ -81,6 +82,9 @@ pub trait Assembler {
     fn is_asking(&self) -> bool {
         false
     }
+
+    /// The question was taken back.
+    fn stop_asking(&mut self) {}
 
     /// When it wants to be called again although nothing happened.
     fn deadline(&self) -> Option<Moment> {

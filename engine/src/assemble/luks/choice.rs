@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use cmdline::crypttab::{CryptKey, CryptOptions as RowOptions, CrypttabEntry};
 use cmdline::plan::{Discards, KeyDevice, KeyTarget, LuksIdKind, LuksSelector, RootSpec};
 use ondisk::{Kind, Signature};
 
@@ -10,7 +11,6 @@ use super::{Container, DEFAULT_TRIES, Key, State};
 use crate::assemble::View;
 use crate::command::CryptOptions;
 use crate::event::DevName;
-use crate::image::Entry;
 use crate::matching;
 use crate::table::{Device, Table};
 
@@ -29,13 +29,9 @@ pub fn mapping_of<'a>(table: &'a Table, device: &'a Device) -> Option<&'a DevNam
 
 /// Modules without which the container cannot be opened or mapped.
 pub fn modules_for(device: &Device) -> Vec<String> {
-    let mut modules: Vec<String> = ["dm_mod", "dm_crypt"].map(str::to_owned).to_vec();
-    let cipher = device
-        .signature()
-        .and_then(|signature| None::<&str>.filter(|_| signature.uuid.is_some()))
-        .unwrap_or("aes-xts-plain64");
-    modules.extend(crate::crypto_modules::modules_for(cipher));
-    modules
+    let cipher = device.signature().and_then(|signature| signature.cipher.as_deref());
+    // cryptsetup's own default since 1.6, for a header that does not tell.
+    crate::crypto_modules::modules_for(cipher.unwrap_or("aes-xts-plain64"))
 }
 
 /// The container to open, if this device is wanted now.
@@ -52,10 +48,9 @@ pub fn wanted(view: View<'_>, device: &Device) -> Option<Container> {
             .clone()
             .or_else(|| row.map(|row| row.name.clone()))
             .unwrap_or_else(|| format!("luks-{}", selector.id)),
-        None => row.map_or_else(|| format!("luks-{uuid}"), |row| row.name.clone()),
+        None => row.map_or_else(|| default_name(&uuid), |row| row.name.clone()),
     };
-    let skipped =
-        row.is_some_and(|row| ["noauto", "swap", "tmp"].iter().any(|option| has_option(row, option)));
+    let skipped = row.is_some_and(|row| row.options.noauto || row.options.scratch);
     let is_root = matches!(&view.plan.root.spec, Some(RootSpec::Path(path))
         if path.strip_prefix("/dev/mapper/") == Some(name.as_str()));
     let yes = match (selector, view.plan.auto) {
@@ -67,15 +62,29 @@ pub fn wanted(view: View<'_>, device: &Device) -> Option<Container> {
     yes.then(|| container(view, device, signature, name, uuid, row))
 }
 
+/// The mapping's name when nobody gave one. The UUID field of a header holds any text: only harmless letters are taken.
+pub fn default_name(uuid: &str) -> String {
+    let harmless = |letter: char| if letter.is_ascii_alphanumeric() || letter == '-' { letter } else { '_' };
+    format!("luks-{}", uuid.chars().map(harmless).collect::<String>())
+}
+
 fn container(
     view: View<'_>,
     device: &Device,
     signature: &Signature,
     name: String,
     uuid: String,
-    row: Option<&Entry>,
+    row: Option<&CrypttabEntry>,
 ) -> Container {
     let luks = &view.plan.luks;
+    let options = options(view, row, &uuid);
+    let key = |path: &str, device: &KeyDevice, offset, size| Key {
+        path: path.to_owned(),
+        device: device.clone(),
+        looked_on: BTreeSet::new(),
+        offset,
+        size,
+    };
     let mut keys: VecDeque<Key> = luks
         .keys
         .iter()
@@ -83,54 +92,42 @@ fn container(
             KeyTarget::All => true,
             KeyTarget::Uuid(prefix) => plain(&uuid).starts_with(&plain(prefix)),
             KeyTarget::Label(label) => signature.label.as_deref() == Some(label.as_bytes()),
-            KeyTarget::Path(path) => matching::is_path_of(path, device, view.table),
+            KeyTarget::Path(path) => matching::is_path_of(path, device),
         })
-        .map(|key| Key {
-            path: key.path.clone(),
-            device: key.device.clone(),
-            looked_on: BTreeSet::new(),
-            offset: 0,
-            size: None,
-        })
+        .map(|wanted| key(&wanted.path, &wanted.device, 0, None))
         .collect();
-    let from_row = |option: &str| row.and_then(|row| option_value(row, option));
-    if let Some(path) = row.and_then(|row| row.key_file.clone()) {
-        keys.push_back(Key {
-            path,
-            device: KeyDevice::Initramfs,
-            looked_on: BTreeSet::new(),
-            offset: from_row("keyfile-offset").and_then(|text| text.parse().ok()).unwrap_or(0),
-            size: from_row("keyfile-size").and_then(|text| text.parse().ok()),
-        });
+    if let Some(CryptKey::File { path, device }) = row.map(|row| &row.key) {
+        keys.push_back(key(path, device, options.keyfile_offset.unwrap_or(0), options.keyfile_size));
     }
-    let words = words(view, row, &uuid);
-    let has = |wanted: &str| words.iter().any(|word| word == wanted);
-    let value = |wanted: &str| {
-        words.iter().rev().find_map(|word| word.strip_prefix(wanted).and_then(|rest| rest.strip_prefix('=')))
-    };
-    let tries = match value("tries").and_then(|text| text.parse::<u32>().ok()) {
+    let tries = match options.tries {
         Some(0) => None,
         Some(tries) => Some(tries),
         None => Some(DEFAULT_TRIES),
     };
     let elsewhere = keys.iter().any(|key| key.device != KeyDevice::Initramfs);
-    let patience = if elsewhere { luks.key_timeout } else { Duration::ZERO };
+    let patience = match options.keyfile_timeout {
+        _ if !elsewhere => Duration::ZERO,
+        Some(limit) => limit,
+        None => luks.key_timeout,
+    };
     Container {
         name,
         order: device.order,
         options: CryptOptions {
-            discard: has("discard") || has("allow-discards") || may_discard(&luks.discards, &uuid),
-            read_only: has("read-only") || has("readonly") || device.facts.read_only,
-            no_read_workqueue: has("no-read-workqueue"),
-            no_write_workqueue: has("no-write-workqueue"),
-            same_cpu_crypt: has("same-cpu-crypt"),
-            submit_from_crypt_cpus: has("submit-from-crypt-cpus"),
-            keyslot: value("key-slot").and_then(|text| text.parse().ok()),
+            discard: options.discard || may_discard(&luks.discards, &uuid),
+            read_only: options.read_only || device.facts.read_only,
+            no_read_workqueue: options.no_read_workqueue,
+            no_write_workqueue: options.no_write_workqueue,
+            same_cpu_crypt: options.same_cpu_crypt,
+            submit_from_crypt_cpus: options.submit_from_crypt_cpus,
+            keyslot: options.key_slot,
         },
         uuid,
         tries,
+        prompt_limit: options.timeout.or(luks.prompt_timeout),
         keys,
         keys_until: view.now.after(patience),
+        known_from: 0,
         tried: BTreeSet::new(),
         read: Vec::new(),
         state: State::Locked,
@@ -139,14 +136,30 @@ fn container(
 }
 
 /// crypttab options that hold for a container: its row's, then those of the command line, which win.
-fn words(view: View<'_>, row: Option<&Entry>, uuid: &str) -> Vec<String> {
-    let mut words: Vec<String> = row.map(|row| row.options.clone()).unwrap_or_default();
+fn options(view: View<'_>, row: Option<&CrypttabEntry>, uuid: &str) -> RowOptions {
+    let mut words = Vec::new();
     for (target, options) in &view.plan.luks.options {
         if target.as_ref().is_none_or(|target| plain(uuid).contains(&plain(target))) {
             words.extend(options.iter().cloned());
         }
     }
-    words
+    let (typed, _) = RowOptions::read(&words);
+    let row = row.map(|row| row.options.clone()).unwrap_or_default();
+    RowOptions {
+        read_only: typed.read_only || row.read_only,
+        discard: typed.discard || row.discard,
+        same_cpu_crypt: typed.same_cpu_crypt || row.same_cpu_crypt,
+        submit_from_crypt_cpus: typed.submit_from_crypt_cpus || row.submit_from_crypt_cpus,
+        no_read_workqueue: typed.no_read_workqueue || row.no_read_workqueue,
+        no_write_workqueue: typed.no_write_workqueue || row.no_write_workqueue,
+        key_slot: typed.key_slot.or(row.key_slot),
+        keyfile_offset: typed.keyfile_offset.or(row.keyfile_offset),
+        keyfile_size: typed.keyfile_size.or(row.keyfile_size),
+        keyfile_timeout: typed.keyfile_timeout.or(row.keyfile_timeout),
+        timeout: typed.timeout.or(row.timeout),
+        tries: typed.tries.or(row.tries),
+        ..row
+    }
 }
 
 fn may_discard(discards: &Discards, uuid: &str) -> bool {
@@ -155,14 +168,6 @@ fn may_discard(discards: &Discards, uuid: &str) -> bool {
         Discards::All => true,
         Discards::Some(ids) => ids.iter().any(|id| plain(uuid).contains(&plain(id))),
     }
-}
-
-fn has_option(row: &Entry, option: &str) -> bool {
-    row.options.iter().any(|word| word == option)
-}
-
-fn option_value<'a>(row: &'a Entry, option: &str) -> Option<&'a str> {
-    row.options.iter().find_map(|word| word.strip_prefix(option).and_then(|rest| rest.strip_prefix('=')))
 }
 
 /// An id without dashes and in lower case: how dracut compares them.
@@ -187,22 +192,16 @@ fn selects(selector: &LuksSelector, device: &Device, table: &Table) -> bool {
 }
 
 /// Whether a crypttab row is about this device.
-fn is_row_of(row: &Entry, device: &Device, table: &Table) -> bool {
+fn is_row_of(row: &CrypttabEntry, device: &Device, table: &Table) -> bool {
     let signature = device.signature();
-    let (tag, value) = row.device.split_once('=').unwrap_or(("", row.device.as_str()));
-    let value = value.trim_matches('"');
-    match tag {
-        "UUID" => signature
+    match &row.device {
+        RootSpec::Uuid(uuid) => signature
             .and_then(|signature| signature.uuid.as_deref())
-            .is_some_and(|uuid| plain(uuid) == plain(value)),
-        "LABEL" => signature.and_then(|signature| signature.label.as_deref()) == Some(value.as_bytes()),
-        "PARTUUID" => {
-            table.partition_entry(device).is_some_and(|entry| entry.uuid.eq_ignore_ascii_case(value))
+            .is_some_and(|seen| plain(seen) == plain(uuid)),
+        RootSpec::Label(label) => {
+            signature.and_then(|signature| signature.label.as_deref()) == Some(label.as_bytes())
         }
-        "PARTLABEL" => {
-            table.partition_entry(device).is_some_and(|entry| entry.name.as_deref() == Some(value))
-        }
-        _ => matching::is_path_of(&row.device, device, table),
+        other => matching::is_named_by(other, device, table),
     }
 }
 
@@ -221,9 +220,7 @@ pub fn key_device(
             let matches = match wanted {
                 KeyDevice::Initramfs => false,
                 KeyDevice::Any => true,
-                KeyDevice::Path(path) => {
-                    path == &device.name.0 || matching::is_path_of(path, device, view.table)
-                }
+                KeyDevice::Path(path) => path == &device.name.0 || matching::is_path_of(path, device),
                 KeyDevice::Uuid(prefix) => {
                     signature.uuid.as_deref().is_some_and(|uuid| plain(uuid).starts_with(&plain(prefix)))
                 }

@@ -1,0 +1,133 @@
+//! What is asked on the consoles, of whom, how often.
+
+use std::time::Duration;
+
+use super::{Container, Luks, Modules, State};
+use crate::assemble::{Requests, View};
+use crate::command::Action;
+use crate::event::DevName;
+
+/// A question on the consoles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Question {
+    prompt: String,
+    note: Option<String>,
+    /// The containers that it is about.
+    of: Vec<DevName>,
+}
+
+impl Luks {
+    /// Wrong passphrases typed for a container: those that opened nothing anywhere.
+    pub(super) fn wrong(&self, container: &Container) -> u32 {
+        let wrong = self
+            .typed
+            .iter()
+            .skip(container.known_from)
+            .filter(|secret| container.tried.contains(secret) && !self.useful.contains(secret));
+        u32::try_from(wrong.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Gives containers up that have had all their tries, and keeps the question on the consoles true.
+    pub(super) fn ask(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
+        let opening = self.containers.values().any(|container| matches!(container.state, State::Opening(..)));
+        if opening || self.modules.values().any(|state| matches!(state, Modules::Asked(_))) {
+            // The answer decides what is to be asked.
+            return;
+        }
+        let timed_out = self.prompt_until.is_some_and(|until| until <= view.now);
+        let mut waiting = Vec::new();
+        let mut left: Option<u32> = None;
+        self.waiting_for_key = None;
+        for name in self.locked_or_reading() {
+            let Some(container) = self.containers.get(&name) else { continue };
+            if container.state != State::Locked {
+                waiting.push(name);
+                continue;
+            }
+            if !container.keys.is_empty() && view.now < container.keys_until {
+                let until = self
+                    .waiting_for_key
+                    .map_or(container.keys_until, |other| other.min(container.keys_until));
+                self.waiting_for_key = Some(until);
+                continue;
+            }
+            let remaining = container.tries.map(|tries| tries.saturating_sub(self.wrong(container)));
+            let given_up = match remaining {
+                Some(0) => Some(format!("{} wrong passphrases", self.wrong(container))),
+                _ if timed_out => Some("nobody typed a passphrase in time (rd.luks.timeout)".to_owned()),
+                _ => None,
+            };
+            if let Some(reason) = given_up {
+                if let Some(container) = self.containers.get_mut(&name) {
+                    container.state = State::Failed(reason);
+                }
+                continue;
+            }
+            left = match (left, remaining) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+            waiting.push(name);
+        }
+        if waiting.is_empty() {
+            if self.question.take().is_some() {
+                requests.ask(Action::StopAsking);
+            }
+            self.prompt_until = None;
+            return;
+        }
+        let prompt = self.prompt(&waiting);
+        let wrong =
+            waiting.iter().filter_map(|name| self.containers.get(name)).map(|one| self.wrong(one)).max();
+        let note = match (wrong.unwrap_or(0), left) {
+            (0, _) => {
+                waiting.iter().find_map(|name| self.containers.get(name).and_then(|one| one.note.clone()))
+            }
+            (_, Some(1)) => Some("wrong passphrase, 1 try left".to_owned()),
+            (_, Some(left)) => Some(format!("wrong passphrase, {left} tries left")),
+            (_, None) => Some("wrong passphrase".to_owned()),
+        };
+        let question = Question { prompt, note, of: waiting };
+        if self.question.as_ref() != Some(&question) {
+            if self.question.is_none() {
+                requests.ask(Action::LoadInputDrivers);
+                self.prompt_until = self.prompt_limit(&question.of).map(|limit| view.now.after(limit));
+            }
+            requests
+                .ask(Action::AskPassphrase { prompt: question.prompt.clone(), note: question.note.clone() });
+            self.question = Some(question);
+        }
+    }
+
+    /// Locked containers, and those for which a key is being read while somebody may be typing already.
+    fn locked_or_reading(&self) -> Vec<DevName> {
+        let mut names = self.locked();
+        if let Some(question) = &self.question {
+            let reading = |name: &&DevName| {
+                self.containers.get(*name).is_some_and(|one| matches!(one.state, State::ReadingKey(..)))
+            };
+            names.extend(question.of.iter().filter(reading).cloned());
+        }
+        names
+    }
+
+    /// How long to ask: as long as the most patient container waits.
+    fn prompt_limit(&self, waiting: &[DevName]) -> Option<Duration> {
+        let limits: Option<Vec<Duration>> = waiting
+            .iter()
+            .filter_map(|name| self.containers.get(name))
+            .map(|container| container.prompt_limit)
+            .collect();
+        limits?.into_iter().max()
+    }
+
+    fn prompt(&self, waiting: &[DevName]) -> String {
+        let names: Vec<String> = waiting
+            .iter()
+            .filter_map(|name| {
+                self.containers.get(name).map(|container| format!("{name} ({})", container.name))
+            })
+            .collect();
+        format!("Passphrase for {}", names.join(", "))
+    }
+}

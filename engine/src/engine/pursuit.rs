@@ -1,0 +1,148 @@
+//! What the engine does by itself: read devices, find the root among them, mount it, hand over.
+
+use cmdline::plan::BreakPoint;
+
+use super::{Actions, Engine};
+use crate::assemble::Requests;
+use crate::command::{Action, Loudness};
+use crate::event::DevName;
+use crate::matching;
+use crate::root::{self, Stage};
+use crate::time::Moment;
+
+impl Engine {
+    /// Takes the next break point up to and including `last`; true when none of them holds the boot.
+    pub(super) fn pass(&mut self, now: Moment, last: BreakPoint, actions: &mut Actions) -> bool {
+        if self.at_break.is_some() {
+            return false;
+        }
+        match self.breaks.front().copied() {
+            Some(point) if point <= last => {
+                self.breaks.pop_front();
+                self.at_break = Some((point, now));
+                self.ask(actions, Action::LoadInputDrivers);
+                self.ask(actions, Action::Break(point));
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// The first commands; true once they are out.
+    pub(super) fn begin(&mut self, now: Moment, actions: &mut Actions) -> bool {
+        if self.begun {
+            return true;
+        }
+        if !self.pass(now, BreakPoint::PreTrigger, actions) {
+            return false;
+        }
+        self.begun = true;
+        let named = self.plan.root.fstype.iter().filter(|name| name.as_str() != "auto");
+        let early: Vec<String> = named.map(|name| format!("fs-{name}")).collect();
+        if !early.is_empty() {
+            self.ask(actions, Action::LoadModules(early));
+        }
+        self.ask(actions, Action::Coldplug);
+        true
+    }
+
+    /// Has unknown devices read, and their links made. Goes on at break points: whoever stops there wants to look.
+    pub(super) fn identify(&mut self, actions: &mut Actions) {
+        let mut requests = Requests { next: &mut self.next_command, actions };
+        self.table.read_unknown(|name| requests.ask(Action::Identify(name.clone())));
+        for (name, links) in self.table.changed_links() {
+            requests.ask(Action::Link(name, links));
+        }
+    }
+
+    /// Moves the goal on as far as it goes.
+    pub(super) fn pursue(&mut self, now: Moment, actions: &mut Actions) {
+        if let Stage::FsReady(name) = self.goal.stage.clone() {
+            self.mount(&name, actions);
+        }
+        if self.goal.stage == Stage::Wanted {
+            self.find(now, actions);
+        }
+        self.name_lookalikes(actions);
+        if let Stage::Mounted(name) = self.goal.stage.clone() {
+            // A mapping that is half made must not be left behind.
+            let busy = self.assemblers.iter().any(|one| one.is_busy());
+            if busy || self.goal.handover_failure.is_some() || !self.pass(now, BreakPoint::Cleanup, actions) {
+                return;
+            }
+            self.stop_asking(actions);
+            let root = &self.plan.root;
+            let action = Action::SwitchRoot { init: root.init.clone(), args: root.init_args.clone() };
+            let id = self.ask(actions, action);
+            self.goal.stage = Stage::Switching(id, name);
+        }
+    }
+
+    fn find(&mut self, now: Moment, actions: &mut Actions) {
+        let Some(device) = self.goal.candidate(&self.plan, &self.table) else { return };
+        let (name, fstypes) = (device.name.clone(), root::fstypes(&self.plan, device));
+        if !self.pass(now, BreakPoint::PreMount, actions) {
+            return;
+        }
+        let modules = fstypes.iter().map(|fstype| format!("fs-{fstype}")).collect();
+        let id = self.ask(actions, Action::LoadModules(modules));
+        self.goal.fstypes = fstypes;
+        self.goal.stage = Stage::LoadingFs(id, name);
+    }
+
+    /// Mounts the device that was found, unless it has become another while its driver was being loaded.
+    fn mount(&mut self, name: &DevName, actions: &mut Actions) {
+        let still = self.goal.mountable(&self.plan, &self.table).find(|device| device.name == *name);
+        let request = still.map(|device| root::mount_request(&self.plan, device));
+        match request.filter(|request| request.fstypes == self.goal.fstypes) {
+            Some(request) => {
+                let id = self.ask(actions, Action::Mount(request));
+                self.goal.replaced_meanwhile = false;
+                self.goal.stage = Stage::Mounting(id, name.clone());
+            }
+            None => self.goal.stage = Stage::Wanted,
+        }
+    }
+
+    /// Other devices that `root=` names as well are named in the log, once each.
+    fn name_lookalikes(&mut self, actions: &mut Actions) {
+        let Some(chosen) = self.goal.device().and_then(|name| self.table.get(name)) else { return };
+        let others: Vec<DevName> = self
+            .goal
+            .matches(&self.plan, &self.table)
+            .into_iter()
+            .filter(|device| device.name != chosen.name && !self.goal.named.contains(&device.name))
+            .filter(|device| !matching::are_siblings(device, chosen))
+            .map(|device| device.name.clone())
+            .collect();
+        if others.is_empty() {
+            return;
+        }
+        let text = format!(
+            "root= also names {}; {} is used and nothing else touched. Give one of them a new UUID or label",
+            matching::join_names(others.iter()),
+            chosen.name
+        );
+        self.ask(actions, Action::Say(Loudness::Warning, text));
+        self.goal.named.extend(others);
+    }
+
+    pub(super) fn assemble(&mut self, now: Moment, actions: &mut Actions) {
+        if self.goal.stage != Stage::Wanted || !self.has_usable_spec() {
+            return;
+        }
+        if self.other_drivers_asked.is_none() && self.is_quiet(now) {
+            self.other_drivers_asked = Some(now);
+            self.ask(actions, Action::LoadOtherDrivers);
+        }
+        let mut assemblers = std::mem::take(&mut self.assemblers);
+        let mut next = self.next_command;
+        let view = self.view(now);
+        let mut requests = Requests { next: &mut next, actions };
+        for assembler in &mut assemblers {
+            assembler.advance(view, &mut requests);
+        }
+        self.next_command = next;
+        self.assemblers = assemblers;
+    }
+}
