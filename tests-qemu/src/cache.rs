@@ -8,7 +8,7 @@ use crate::program::{feed, program};
 use crate::{Error, debian};
 
 /// Entries not used for this long are removed when something new is made.
-const KEPT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The cache directory of the test bed.
 #[derive(Debug, Clone)]

@@ -32,6 +32,8 @@ pub enum End {
     Crash,
     /// The kernel panicked; QEMU was killed.
     Panic,
+    /// The rescue prompt came and nobody was to answer it; QEMU was killed.
+    Rescue,
     /// The deadline passed; QEMU was killed.
     Deadline,
 }
@@ -90,6 +92,10 @@ pub fn hold(mut guest: Guest, steps: &[Step], patience: Duration) -> Result<Conv
             }
             step = steps.next();
         }
+        // Nothing would happen any more until the deadline.
+        if step.is_none() && find(console.get(read_up_to..).unwrap_or_default(), PROMPT).is_some() {
+            break End::Rescue;
+        }
         let until = pause_over.map_or(deadline, |over: Instant| over.min(deadline));
         match guest.console.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(Said::Console(bytes)) => {
@@ -119,6 +125,9 @@ pub fn hold(mut guest: Guest, steps: &[Step], patience: Duration) -> Result<Conv
         took: start.elapsed(),
     })
 }
+
+/// The built-in rescue's prompt.
+pub const PROMPT: &str = "rootward> ";
 
 /// First words of the kernel's panic (kernel/panic.c).
 const PANIC: &str = "Kernel panic - not syncing";

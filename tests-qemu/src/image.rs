@@ -86,7 +86,9 @@ impl Image {
                     let mut command = program_at(&under_test.rootward);
                     command.args(["build", "--kver", &kernel.version, "--modules-dir"]).arg(&kernel.modules);
                     command.arg("--init").arg(&under_test.init).args(arguments);
-                    let directory = path.with_extension("extras");
+                    let mut directory = path.as_os_str().to_owned();
+                    directory.push(".extras");
+                    let directory = PathBuf::from(directory);
                     crate::cache::remove(&directory)?;
                     fs::create_dir_all(&directory).map_err(Error::io(&directory))?;
                     for (number, extra) in extras.iter().enumerate() {

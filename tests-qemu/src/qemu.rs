@@ -119,7 +119,9 @@ impl Machine {
         // Socket paths are limited to 108 bytes, so the directory's name must not be part of it.
         let socket = std::env::temp_dir().join(format!("rootward-{}-{}.sock", std::process::id(), serial()));
         let monitor = UnixListener::bind(&socket).map_err(Error::io(&socket))?;
-        let mut command = program("qemu-system-x86_64");
+        // A guest must not outlive the thread that watches it, however that ends.
+        let mut command = program("setpriv");
+        command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
         command.args(["-machine", "q35", "-accel", accel.option(), "-cpu", "max", "-smp", "2"]);
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         command.args(["-m", &self.memory.to_string(), "-kernel"]).arg(&self.kernel);
@@ -156,7 +158,7 @@ impl Machine {
         }
         let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
         let path = directory.join("qemu.command");
-        fs::write(&path, format!("qemu-system-x86_64 {}\n", words.join(" "))).map_err(Error::io(&path))?;
+        fs::write(&path, format!("setpriv {}\n", words.join(" "))).map_err(Error::io(&path))?;
         let path = directory.join("qemu.log");
         let log = fs::File::create(&path).map_err(Error::io(&path))?;
         // Overlays of `snapshot=on` are made in TMPDIR.

@@ -3,14 +3,13 @@
 use super::handoff::{handed_over, root_is};
 use super::root_forms::STORAGE;
 use crate::bed::Disk;
+use crate::dialogue::PROMPT;
 use crate::disk::Filesystem;
 use crate::image::Image;
 use crate::kernel::Series;
 use crate::qemu::Bus;
 use crate::scenario::{Boot, Scenario};
 
-/// Prompt of the built-in rescue.
-const PROMPT: &str = "rootward> ";
 /// Begins the explanation of every final failure.
 const STOP: &str = "rootward: cannot reach root:";
 
