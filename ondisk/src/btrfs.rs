@@ -46,7 +46,8 @@ fn checksum_holds(sb: &[u8]) -> Option<bool> {
         0 => !crc32c(!0, covered) == stored.le32(0)?,
         1 => xxh64(covered) == stored.le64(0)?,
         2 => Sha256::digest(covered).as_slice() == stored,
-        // BLAKE2b and whatever comes after it are left to the kernel, as blkid does.
-        _ => true,
+        // BLAKE2b is left to the kernel, as blkid does; further types the kernel does not know either.
+        3 => true,
+        _ => false,
     })
 }

@@ -32,11 +32,12 @@ const FILESYSTEMS: &[Parser] = &[
 /// first sectors may be those of the file system inside; several file systems are all reported, for the caller to
 /// refuse; a partition table on a RAID member belongs to the array.
 ///
-/// Costs one read of [`HEAD`](crate::HEAD) bytes and two of a page near the end, and more only where a format
-/// demands it.
+/// Costs one read of [`HEAD`](crate::HEAD) bytes and two of a page near the end (MD's older superblocks), and more
+/// only where a format demands it: a table's logical partitions, the backup of a damaged table, a large LUKS2 header.
 ///
 /// # Errors
-/// The error of the device, when its start cannot be read.
+/// The error of the device, when its start cannot be read; also when only its end cannot and nothing else was found.
+/// (Some drives state a size that is too large: what was found then counts, with a doubt.)
 pub fn identify(dev: &dyn ReadAt) -> Result<Content, ReadError> {
     let mut content = Content::default();
     if dev.size() <= MIN_SIZE {
@@ -47,22 +48,52 @@ pub fn identify(dev: &dyn ReadAt) -> Result<Content, ReadError> {
         Some(table) => Some(table),
         None => mbr::table(&probe)?,
     };
+    let mut unreadable_end = None;
+    // A GPT whose backup is this device's last sector cannot be that of an array which begins here.
+    if !gpt::owns_device(&probe) {
+        match md::at_end(&probe, content.table.as_ref()) {
+            Ok(found) => array_member(found, &mut content),
+            Err(error) => unreadable_end = Some(error),
+        }
+        if content.signatures.is_empty() {
+            array_member(md::at_start(&probe)?, &mut content);
+        }
+        if !content.signatures.is_empty() {
+            return Ok(content);
+        }
+    }
     signatures(&probe, &mut content)?;
     if content.signatures.is_empty() && content.table.is_none() {
         content.signatures.extend(luks::orphan(&probe)?);
     }
-    Ok(content)
+    match unreadable_end {
+        Some(error) if content.signatures.is_empty() && content.table.is_none() => Err(error),
+        Some(error) => {
+            doubt(&mut content, &format!("{error}, so it may be an MD member that was not recognised"));
+            Ok(content)
+        }
+        None => Ok(content),
+    }
+}
+
+/// A member of an array hides everything else, the array's own partition table included.
+fn array_member(found: Found, content: &mut Content) {
+    if let Some(signature) = sort(found, content) {
+        content.table = None;
+        content.signatures.push(signature);
+    }
+}
+
+/// Adds a doubt to everything found that has none yet.
+fn doubt(content: &mut Content, why: &str) {
+    let signatures = content.signatures.iter_mut().map(|signature| &mut signature.doubt);
+    let table = content.table.iter_mut().map(|table| &mut table.doubt);
+    for doubt in signatures.chain(table) {
+        doubt.get_or_insert_with(|| why.into());
+    }
 }
 
 fn signatures(probe: &Probe<'_>, content: &mut Content) -> Result<(), ReadError> {
-    // A GPT whose backup is this device's last sector cannot be that of an array which begins here.
-    if !gpt::owns_device(probe)
-        && let Some(signature) = sort(md::probe(probe, content.table.as_ref())?, content)
-    {
-        content.table = None;
-        content.signatures.push(signature);
-        return Ok(());
-    }
     for parser in CONTAINERS {
         if let Some(signature) = sort(parser(probe)?, content) {
             if signature.kind == Kind::Lvm2Pv && !settle_lvm(content) {

@@ -72,13 +72,17 @@ pub(crate) fn table(probe: &Probe<'_>) -> Result<Option<PartitionTable>, ReadErr
         }
     }
     let mut next = 5;
+    let mut doubt = None;
     for slot in slots {
         if slot.count != 0 && slot.is_extended() {
-            logical(probe, slot, &mut next, &mut found)?;
+            // The kernel keeps the partitions that it found before a record that cannot be read, and so do we.
+            if let Err(error) = logical(probe, slot, &mut next, &mut found) {
+                doubt.get_or_insert_with(|| format!("{error}: logical partitions are missing"));
+            }
         }
     }
     let partitions = found.partitions;
-    Ok(Some(PartitionTable { gpt: false, uuid, partitions, doubt: None }))
+    Ok(Some(PartitionTable { gpt: false, uuid, partitions, doubt }))
 }
 
 struct Builder<'a> {

@@ -13,27 +13,30 @@ const LENGTH_1: usize = 256;
 /// The kernel reads one page of superblock, which bounds the table of roles.
 const MAX_ROLES: u32 = (4096 - 256) / 2;
 
-/// Looks at all four places. `table` is the device's own partition table, for a superblock at the end of the last
+/// Versions 0.90 and 1.0. `table` is the device's own partition table, for a superblock at the end of the last
 /// partition is at the end of the disk as well.
-pub(crate) fn probe(probe: &Probe<'_>, table: Option<&PartitionTable>) -> Result<Found, ReadError> {
+pub(crate) fn at_end(probe: &Probe<'_>, table: Option<&PartitionTable>) -> Result<Found, ReadError> {
     if probe.is_tiny() {
         return Ok(Found::Nothing);
     }
     let size = probe.size();
-    let end_0 = (size & !(RESERVED - 1)).saturating_sub(RESERVED);
-    let end_1 = (size & !0xfff).saturating_sub(0x2000);
-
-    let found = version_0(probe, end_0, table)?;
+    let found = version_0(probe, (size & !(RESERVED - 1)).saturating_sub(RESERVED), table)?;
     if found != Found::Nothing {
         return Ok(found);
     }
-    for (offset, version) in [(end_1, "1.0"), (0, "1.1"), (4096, "1.2")] {
-        let found = version_1(probe, offset, version)?;
-        if found != Found::Nothing {
-            return Ok(found);
-        }
+    version_1(probe, (size & !0xfff).saturating_sub(0x2000), "1.0")
+}
+
+/// Versions 1.1 and 1.2.
+pub(crate) fn at_start(probe: &Probe<'_>) -> Result<Found, ReadError> {
+    if probe.is_tiny() {
+        return Ok(Found::Nothing);
     }
-    Ok(Found::Nothing)
+    let found = version_1(probe, 0, "1.1")?;
+    if found != Found::Nothing {
+        return Ok(found);
+    }
+    version_1(probe, 4096, "1.2")
 }
 
 fn version_0(probe: &Probe<'_>, offset: u64, table: Option<&PartitionTable>) -> Result<Found, ReadError> {

@@ -7,5 +7,6 @@ mod filesystems;
 mod luks;
 mod md;
 mod md_writer;
+mod seeds;
 mod table_writer;
 mod tables;
