@@ -3,16 +3,21 @@
 use cmdline::plan::RootSpec;
 
 use crate::assemble::{Assembler, View};
-use crate::engine::StopReason;
+use crate::engine::{Engine, StopReason};
 use crate::event::{DevName, DriverFacts, Failure};
-use crate::explain::{Explanation, Node, State};
+use crate::explain::{self, Explanation, Node, State};
+use crate::matching;
 use crate::root::{self, Goal, Stage};
 use crate::table::{Device, Knowledge};
+use crate::time::Moment;
 
 mod remedy;
 
 /// Devices deeper than this are not drawn: a cycle of holders must not hang the one tool that explains it.
 const MAX_DEPTH: usize = 12;
+
+/// More disks than this are counted instead of drawn: a serial console takes seconds for hundreds of lines.
+const MAX_DISKS: usize = 40;
 
 /// Draws the tree.
 #[must_use]
@@ -34,11 +39,18 @@ pub fn explain(
         tree.children.extend(assembler.missing(view));
     }
     let tops = view.table.iter().filter(|device| is_top(view, device) && is_worth_a_line(device));
-    let drawn: Vec<Node> = tops.map(|device| draw(view, goal, assemblers, device, 0)).collect();
+    let mut drawn: Vec<Node> = tops.map(|device| draw(view, goal, assemblers, device, 0)).collect();
     if drawn.is_empty() {
         tree.children.push(Node::new(State::Missing, "no block device has been seen"));
     }
-    tree.children.extend(drawn);
+    if drawn.len() > MAX_DISKS {
+        drawn.sort_by_key(|node| !node.is_telling());
+    }
+    let more = drawn.len().saturating_sub(MAX_DISKS);
+    tree.children.extend(drawn.into_iter().take(MAX_DISKS));
+    if more > 0 {
+        tree.children.push(Node::new(State::Seen, format!("and {more} more (`devices` lists them)")));
+    }
     tree.children.extend(driver_nodes(drivers));
     let mut remedies = remedy::for_goal(view, goal, drivers);
     remedies.extend(assemblers.iter().flat_map(|one| one.remedies(view)));
@@ -111,20 +123,29 @@ pub fn describe_spec(spec: &RootSpec) -> String {
 
 /// Devices that match and cannot be, or could not be, mounted.
 fn candidates(view: View<'_>, goal: &Goal) -> Vec<Node> {
-    goal.matches(view.plan, view.table)
-        .into_iter()
-        .filter_map(|device| {
-            let name = &device.name;
-            if let Some(failure) = goal.failures.get(name) {
-                return Some(Node::new(
-                    State::Failed,
-                    format!("{name} matches and could not be mounted: {failure}"),
-                ));
-            }
-            root::obstacle(view.plan, device)
-                .map(|obstacle| Node::new(State::Failed, format!("{name} matches, but {obstacle}")))
-        })
-        .collect()
+    let matches = goal.matches(view.plan, view.table);
+    let spec = goal.spec(view.plan);
+    let matching = matches.iter().filter_map(|device| {
+        let name = &device.name;
+        if let Some(failure) = goal.failures.get(name) {
+            let text = format!("{name} matches and could not be mounted: {failure}");
+            return Some(Node::new(State::Failed, text));
+        }
+        root::obstacle(view.plan, device)
+            .map(|obstacle| Node::new(State::Failed, format!("{name} matches, but {obstacle}")))
+    });
+    let unfit = view.table.iter().filter_map(|device| {
+        let carries = spec.as_ref().is_some_and(|spec| matching::carries(spec, device));
+        if !carries || matches.iter().any(|known| known.name == device.name) {
+            return None;
+        }
+        let text = match root::obstacle(view.plan, device) {
+            Some(obstacle) => format!("{} carries that id, but {obstacle}", device.name),
+            None => format!("{} carries that id, but another device is built on it", device.name),
+        };
+        Some(Node::new(State::Failed, text))
+    });
+    matching.chain(unfit).collect()
 }
 
 fn is_top(view: View<'_>, device: &Device) -> bool {
@@ -159,6 +180,18 @@ fn draw(
     node
 }
 
+/// Every device in one line, with the links that it owns: what `devices` prints at the rescue prompt.
+#[must_use]
+pub fn list_devices(engine: &Engine) -> String {
+    let view = engine.view(Moment::default());
+    let lines = view.table.iter().map(|device| {
+        let links: String = device.links.iter().map(|link| format!("\n    /dev/{link}")).collect();
+        format!("{}{links}\n", describe(view, device))
+    });
+    let text: String = lines.collect();
+    if text.is_empty() { "no block device has been seen\n".to_owned() } else { explain::printable(&text) }
+}
+
 /// One device in one line.
 #[must_use]
 pub fn describe(view: View<'_>, device: &Device) -> String {
@@ -184,7 +217,11 @@ pub fn describe(view: View<'_>, device: &Device) -> String {
                 }
                 parts.push(text);
             }
-            if content.signatures.is_empty() && content.table.is_none() {
+            for signature in &content.rejected {
+                let doubt = signature.doubt.as_deref().unwrap_or("its checksum is wrong");
+                parts.push(format!("damaged {} ({doubt})", signature.kind.name()));
+            }
+            if content.signatures.is_empty() && content.rejected.is_empty() && content.table.is_none() {
                 parts.push("nothing that this version knows".to_owned());
             }
         }

@@ -34,6 +34,11 @@ impl Node {
         Node { text: text.into(), state, children: Vec::new() }
     }
 
+    /// Whether anything in it is more than seen.
+    pub(crate) fn is_telling(&self) -> bool {
+        self.state != State::Seen || self.children.iter().any(Node::is_telling)
+    }
+
     fn write(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
         let mark = match self.state {
             State::Found => "+",
@@ -42,9 +47,23 @@ impl Node {
             State::Failed => "!",
             State::Seen => "-",
         };
-        writeln!(f, "{:indent$}{mark} {}", "", self.text, indent = depth * 2)?;
-        self.children.iter().try_for_each(|child| child.write(f, depth + 1))
+        let indent = depth.saturating_mul(2);
+        writeln!(f, "{:indent$}{mark} {}", "", printable(&self.text))?;
+        self.children.iter().try_for_each(|child| child.write(f, depth.saturating_add(1)))
     }
+}
+
+/// The text with control characters made visible: labels come from disks, and a terminal obeys escape sequences.
+pub(crate) fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() && letter != '\n' {
+            out.extend(letter.escape_default());
+        } else {
+            out.push(letter);
+        }
+    }
+    out
 }
 
 /// The whole answer to "why?".
@@ -60,8 +79,8 @@ pub struct Explanation {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.headline)?;
+        writeln!(f, "{}", printable(&self.headline))?;
         self.tree.write(f, 1)?;
-        self.remedies.iter().try_for_each(|remedy| writeln!(f, "  try: {remedy}"))
+        self.remedies.iter().try_for_each(|remedy| writeln!(f, "  try: {}", printable(remedy)))
     }
 }

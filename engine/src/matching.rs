@@ -30,6 +30,18 @@ pub fn is_named_by(spec: &RootSpec, device: &Device, table: &Table) -> bool {
     }
 }
 
+/// Whether the device carries what `spec` names, but in a form that [`is_named_by`] does not take: with other
+/// signatures beside it, or in a container, a member or swap space instead of a file system.
+#[must_use]
+pub fn carries(spec: &RootSpec, device: &Device) -> bool {
+    let Some(content) = device.content() else { return false };
+    content.signatures.iter().chain(&content.rejected).any(|signature| match spec {
+        RootSpec::Uuid(uuid) => signature.uuid.as_deref().is_some_and(|seen| seen.eq_ignore_ascii_case(uuid)),
+        RootSpec::Label(label) => signature.label.as_deref() == Some(label.as_bytes()),
+        _ => false,
+    })
+}
+
 /// Whether two devices are members of one btrfs, rather than copies of each other.
 #[must_use]
 pub fn are_siblings(one: &Device, other: &Device) -> bool {

@@ -5,15 +5,21 @@ use ondisk::{Kind, Signature};
 
 use crate::assemble::View;
 use crate::event::{DriverFacts, Failure};
+use crate::matching;
 use crate::root::Goal;
 use crate::table::Device;
 
 /// Remedies that follow from the goal and the drivers.
 pub fn for_goal(view: View<'_>, goal: &Goal, drivers: &DriverFacts) -> Vec<String> {
     let mut remedies = Vec::new();
-    if let Some(Failure::NoInit(_)) = &goal.handover_failure {
-        remedies
-            .push("name the init of this root with init=, or check that this is the right root".to_owned());
+    if let Some(failure) = &goal.handover_failure {
+        remedies.push(match failure {
+            Failure::NoInit(_) => {
+                "name the init of this root with init=, or check that this is the right root".to_owned()
+            }
+            _ => "check that this is the right root; retry hands over to it, mount DEVICE names another"
+                .to_owned(),
+        });
         return remedies;
     }
     match goal.spec(view.plan) {
@@ -45,8 +51,18 @@ pub fn for_goal(view: View<'_>, goal: &Goal, drivers: &DriverFacts) -> Vec<Strin
             ));
         }
     }
-    if view.table.iter().next().is_none() && remedies.is_empty() {
-        remedies.push("check that the disk is connected and that the image has its driver".to_owned());
+    for (name, failure) in &goal.failures {
+        remedies.push(match failure {
+            Failure::Os { .. } => format!("check {name} with fsck, and rootfstype= and rootflags="),
+            _ => format!("check {name}: {failure}"),
+        });
+    }
+    if remedies.is_empty() {
+        remedies.push(if view.table.iter().next().is_none() {
+            "check that the disk is connected and that the image has its driver".to_owned()
+        } else {
+            "compare root= with the devices listed above, and check that no disk is missing".to_owned()
+        });
     }
     remedies
 }
@@ -64,6 +80,10 @@ fn mistaken(view: View<'_>, spec: &RootSpec) -> Vec<String> {
         let same =
             |seen: Option<&str>, typed: &str| seen.is_some_and(|seen| seen.eq_ignore_ascii_case(typed));
         let hint = match spec {
+            RootSpec::Uuid(_) | RootSpec::Label(_) if matching::carries(spec, device) => {
+                remedies.extend(unfit(device));
+                continue;
+            }
             RootSpec::Uuid(typed) if same(partuuid, typed) => Some(format!("root=PARTUUID={typed}")),
             RootSpec::PartUuid { uuid: typed, .. } if same(uuid, typed) => Some(format!("root=UUID={typed}")),
             RootSpec::Label(typed) if same(partlabel, typed) => {
@@ -86,6 +106,11 @@ fn mistaken(view: View<'_>, spec: &RootSpec) -> Vec<String> {
         remedies.extend(hint.map(|hint| format!("{hint} ({} is that device)", device.name)));
     }
     if remedies.is_empty() {
+        if let RootSpec::Path(path) = spec {
+            remedies.push(format!(
+                "name the root by UUID= instead of {path}: names change with the order of discovery"
+            ));
+        }
         remedies.extend(only_file_system(view).map(|device| {
             match device.signature().and_then(|one| one.uuid.as_ref()) {
                 Some(uuid) => format!("root=UUID={uuid} ({} holds the only file system seen)", device.name),
@@ -94,6 +119,27 @@ fn mistaken(view: View<'_>, spec: &RootSpec) -> Vec<String> {
         }));
     }
     remedies
+}
+
+/// What helps when a device carries the wanted id, but not as a file system that can be mounted.
+fn unfit(device: &Device) -> Option<String> {
+    let name = &device.name;
+    let content = device.content()?;
+    if content.is_ambiguous() {
+        return Some(format!("wipefs {name} from a rescue system shows its signatures; erase the stale one"));
+    }
+    let Some(signature) = content.only() else {
+        return Some(format!("check {name} with fsck from a rescue system"));
+    };
+    match (signature.kind, &signature.uuid) {
+        (Kind::Luks1 | Kind::Luks2, Some(uuid)) => Some(format!(
+            "{name} is the container; name what lies in it: rd.luks.uuid={uuid} root=/dev/mapper/luks-{uuid}"
+        )),
+        (kind, _) if !kind.is_filesystem() => {
+            Some(format!("{name} holds {}; name the root's file system instead", kind.name()))
+        }
+        _ => None,
+    }
 }
 
 fn label_text(signature: &Signature) -> Option<String> {
