@@ -1,7 +1,6 @@
 //! The kernel's uevents: a netlink socket, and from each datagram only what somebody here needs.
 
 use std::fmt;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use engine::DevName;
