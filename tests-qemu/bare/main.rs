@@ -5,7 +5,6 @@ use std::ffi::CStr;
 use std::fs;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -51,7 +50,8 @@ fn run() -> Result<(), String> {
         }
     }
     let start = Instant::now();
-    while !Path::new(&device).exists() {
+    // The node of a disk is there a moment before it can be opened.
+    while fs::File::open(&device).is_err() {
         if start.elapsed() > Duration::from_secs(30) {
             return Err(format!("{device} did not appear"));
         }

@@ -32,6 +32,16 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             all.push(Scenario::new(&format!("bed-{}-{}", filesystem.name(), bus.name()), boot));
         }
     }
+    for kernel in Series::ALL {
+        let boot =
+            Boot::new(kernel, Image::Bare([CHECKSUMS, &["virtio_pci", "virtio_blk", "ext4"]].concat()), "")
+                .absent_disk(Disk::Plain, Bus::VirtioBlk)
+                .expect("Run /init as init process")
+                .pause(Duration::from_secs(2))
+                .plug(0)
+                .root("the disk came", |verdict| equal(&verdict.marker, "plain"));
+        all.push(Scenario::new("bed-hotplug", boot));
+    }
     for (release, kernel) in [(Release::Bookworm, Series::V6_1), (Release::Trixie, Series::V6_12)] {
         let boot =
             Boot::new(kernel, Image::Bare([CHECKSUMS, &["virtio_pci", "virtio_blk", "ext4"]].concat()), "")

@@ -33,8 +33,8 @@ fn late(kernel: Series) -> Scenario {
             let disk = verdict.kmsg.iter().find(|line| line.text.contains(" vda: vda1"));
             let came = disk.map_or(0, |line| line.usec) / 1000;
             let uptime = Duration::from_secs_f64(verdict.uptime.max(0.0)).as_millis();
-            // Loading ext4 and mounting take about one second of a slow guest.
-            ensure(uptime.saturating_sub(came.into()) < 6000, || {
+            // Loading ext4 and mounting take about one second of a slow guest; the host may be busy too.
+            ensure(uptime.saturating_sub(came.into()) < 15_000, || {
                 format!("disk at {came} ms, real root at {uptime} ms")
             })
         });
