@@ -26,6 +26,8 @@ pub enum Disk {
     Probe(Filesystem),
     /// The whole disk is ext4 with a probe root.
     Plain,
+    /// As [`Self::Plain`], but without /sbin/init; the checker is /bin/checker.
+    NoInit,
     /// The whole disk is LUKS2 with an ext4 probe root in it.
     Luks,
     /// A full Debian on ext4, on the whole disk.
@@ -75,12 +77,15 @@ impl Bed {
     pub fn disk(&self, disk: Disk) -> Result<PathBuf, Error> {
         match disk {
             Disk::Probe(filesystem) => {
-                let tree = self.probe_root(filesystem.name())?;
+                let tree = self.probe_root(filesystem.name(), "sbin/init")?;
                 disk::partitioned(filesystem, &tree, &self.cache)
             }
-            Disk::Plain => disk::plain_ext4(&self.probe_root("plain")?, "plain", &self.cache),
+            Disk::Plain => disk::plain_ext4(&self.probe_root("plain", "sbin/init")?, "plain", &self.cache),
+            Disk::NoInit => {
+                disk::plain_ext4(&self.probe_root("no-init", "bin/checker")?, "no-init", &self.cache)
+            }
             Disk::Luks => {
-                let tree = self.probe_root("luks")?;
+                let tree = self.probe_root("luks", "sbin/init")?;
                 let content = disk::plain_ext4(&tree, "luks-content", &self.cache)?;
                 self.encrypted("luks", &content, 192, "")
             }
@@ -97,8 +102,8 @@ impl Bed {
         }
     }
 
-    fn probe_root(&self, marker: &str) -> Result<PathBuf, Error> {
-        rootfs::probe_root(marker, &self.kernels, &self.guest, &self.cache)
+    fn probe_root(&self, marker: &str, init: &str) -> Result<PathBuf, Error> {
+        rootfs::probe_root(marker, init, &self.kernels, &self.guest, &self.cache)
     }
 
     fn debian(&self, release: Release) -> Result<PathBuf, Error> {

@@ -178,20 +178,21 @@ pub fn builder_root(
     })
 }
 
-/// A root of a few files whose init is the checker.
+/// A root of a few files with the checker at `init`.
 pub fn probe_root(
     marker: &str,
+    init: &str,
     kernels: &[Kernel],
     guest: &GuestPrograms,
     cache: &Cache,
 ) -> Result<PathBuf, Error> {
-    let recipe = format!("{marker}\n{}\n{}", packages(kernels), debian::sha256(&guest.checker)?);
+    let recipe = format!("{marker}\n{init}\n{}\n{}", packages(kernels), debian::sha256(&guest.checker)?);
     cache.entry("trees", &format!("probe-{marker}"), &recipe, |tree| {
         fs::create_dir_all(tree).map_err(Error::io(tree))?;
-        for directory in ["dev", "etc", "proc", "run", "sbin", "sys", "tmp", "var"] {
+        for directory in ["bin", "dev", "etc", "proc", "run", "sbin", "sys", "tmp", "var"] {
             fs::create_dir_all(tree.join(directory)).map_err(Error::io(tree))?;
         }
-        install(&guest.checker, &tree.join("sbin/init"))?;
+        install(&guest.checker, &tree.join(init))?;
         place(tree, "etc/rootward-marker", &format!("{marker}\n"))?;
         place(tree, "etc/os-release", "ID=probe\nNAME=\"Probe root\"\n")?;
         kernels.iter().try_for_each(|kernel| kernel.install(tree, CHECKER_MODULES))

@@ -91,7 +91,7 @@ fn healthy(boot: Boot) -> Boot {
             let root = verdict.mount("/").ok_or("/ is not a mount")?;
             equal(root.options.split(',').next().unwrap_or_default(), "rw")
         })
-        .never_shows("rootward: panicked")
+        .never_shows("internal error, please report")
 }
 
 fn failed(verdict: &Verdict) -> String {

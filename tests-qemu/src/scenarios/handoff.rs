@@ -8,51 +8,53 @@ const CLEAN: &[&str] = &["HOME", "TERM", "PATH"];
 
 /// Adds the statements about PID 1, the API file systems and left-overs.
 pub(super) fn handed_over(boot: Boot) -> Boot {
-    boot.root("PID 1 is the real init", |verdict| equal(&verdict.pid1.exe, "/sbin/init"))
-        .root("PID 1 has only the console open", |verdict| {
-            let fds: Vec<_> = verdict.pid1.fds.iter().map(|(fd, target)| (*fd, target.as_str())).collect();
-            equal(&fds, &[(0, "/dev/console"), (1, "/dev/console"), (2, "/dev/console")])
+    boot.root("PID 1 is executed by its own name", |verdict| {
+        equal(verdict.pid1.argv.first().map_or("", String::as_str), &*verdict.pid1.exe)
+    })
+    .root("PID 1 has only the console open", |verdict| {
+        let fds: Vec<_> = verdict.pid1.fds.iter().map(|(fd, target)| (*fd, target.as_str())).collect();
+        equal(&fds, &[(0, "/dev/console"), (1, "/dev/console"), (2, "/dev/console")])
+    })
+    .root("PID 1 blocks, ignores and catches no signal", |verdict| {
+        ["SigBlk", "SigIgn", "SigCgt"].into_iter().try_for_each(|set| {
+            let mask = verdict.pid1.status.get(set).map_or("", String::as_str);
+            equal(mask, "0000000000000000").map_err(|instead| format!("{set}: {instead}"))
         })
-        .root("PID 1 blocks, ignores and catches no signal", |verdict| {
-            ["SigBlk", "SigIgn", "SigCgt"].into_iter().try_for_each(|set| {
-                let mask = verdict.pid1.status.get(set).map_or("", String::as_str);
-                equal(mask, "0000000000000000").map_err(|instead| format!("{set}: {instead}"))
-            })
-        })
-        .root("PID 1 starts in / without a controlling terminal and with the kernel's umask", |verdict| {
-            equal(&verdict.pid1.cwd, "/")?;
-            equal(&verdict.pid1.tty_nr, &0)?;
-            equal(verdict.pid1.status.get("Umask").map_or("", String::as_str), "0022")
-        })
-        .root("PID 1 has the kernel's limits and OOM score", |verdict| {
-            equal(&verdict.pid1.oom_score_adj, &0)?;
-            let files = verdict.pid1.limits.get("Max open files").cloned().unwrap_or_default();
-            equal(&files, &("1024".to_owned(), "4096".to_owned()))?;
-            let core = verdict.pid1.limits.get("Max core file size").cloned().unwrap_or_default();
-            equal(&core, &("0".to_owned(), "unlimited".to_owned()))
-        })
-        .root("PID 1 has a clean environment", clean_environment)
-        .root("the API file systems are there, as the contracts want them", api_mounts)
-        .root("nothing else is mounted", |verdict| {
-            let known = ["/", "/proc", "/sys", "/dev", "/run"];
-            // Mounts of the kernel's own making below /sys and /dev are fine; stray roots are not.
-            let stray = verdict.mounts.iter().find(|mount| {
-                !known.contains(&mount.point.as_str())
-                    && !mount.point.starts_with("/sys/")
-                    && !mount.point.starts_with("/dev/")
-            });
-            stray.map_or(Ok(()), |mount| Err(format!("{} on {}", mount.fstype, mount.point)))?;
-            let roots = verdict.mounts.iter().filter(|mount| mount.point == "/").count();
-            equal(&roots, &1)
-        })
-        .root("no process of the initramfs is left", |verdict| {
-            ensure(verdict.processes.is_empty(), || format!("{:?}", verdict.processes))
-        })
-        .root("nothing outside the real root is held", |verdict| {
-            ensure(verdict.outside_root.is_empty(), || format!("{:?}", verdict.outside_root))
-        })
-        .never_shows("Call Trace:")
-        .never_shows("rootward: panicked")
+    })
+    .root("PID 1 starts in / without a controlling terminal and with the kernel's umask", |verdict| {
+        equal(&verdict.pid1.cwd, "/")?;
+        equal(&verdict.pid1.tty_nr, &0)?;
+        equal(verdict.pid1.status.get("Umask").map_or("", String::as_str), "0022")
+    })
+    .root("PID 1 has the kernel's limits and OOM score", |verdict| {
+        equal(&verdict.pid1.oom_score_adj, &0)?;
+        let files = verdict.pid1.limits.get("Max open files").cloned().unwrap_or_default();
+        equal(&files, &("1024".to_owned(), "4096".to_owned()))?;
+        let core = verdict.pid1.limits.get("Max core file size").cloned().unwrap_or_default();
+        equal(&core, &("0".to_owned(), "unlimited".to_owned()))
+    })
+    .root("PID 1 has a clean environment", clean_environment)
+    .root("the API file systems are there, as the contracts want them", api_mounts)
+    .root("nothing else is mounted", |verdict| {
+        let known = ["/", "/proc", "/sys", "/dev", "/run"];
+        // Mounts of the kernel's own making below /sys and /dev are fine; stray roots are not.
+        let stray = verdict.mounts.iter().find(|mount| {
+            !known.contains(&mount.point.as_str())
+                && !mount.point.starts_with("/sys/")
+                && !mount.point.starts_with("/dev/")
+        });
+        stray.map_or(Ok(()), |mount| Err(format!("{} on {}", mount.fstype, mount.point)))?;
+        let roots = verdict.mounts.iter().filter(|mount| mount.point == "/").count();
+        equal(&roots, &1)
+    })
+    .root("no process of the initramfs is left", |verdict| {
+        ensure(verdict.processes.is_empty(), || format!("{:?}", verdict.processes))
+    })
+    .root("nothing outside the real root is held", |verdict| {
+        ensure(verdict.outside_root.is_empty(), || format!("{:?}", verdict.outside_root))
+    })
+    .never_shows("Call Trace:")
+    .never_shows("internal error, please report")
 }
 
 /// Only what the kernel gives, and words of the command line that the kernel passes on.

@@ -56,6 +56,6 @@ fn storm(kernel: Series) -> Scenario {
             })
         })
         .root("PID 1 has a clean environment", clean_environment)
-        .never_shows("rootward: panicked");
+        .never_shows("internal error, please report");
     Scenario::new("uevent-storm", root_is(boot, "vda1", "ext4", false))
 }
