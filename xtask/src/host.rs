@@ -78,7 +78,7 @@ const QEMU_SIBLINGS: [&str; 4] = ["qemu-system-common", "qemu-utils", "qemu-syst
 
 /// Makes sure that the static libraries can be built.
 pub fn for_native() -> Result<(), Failure> {
-    install("", &missing(NATIVE))
+    fill(NATIVE)
 }
 
 /// Makes sure that the test bed can run.
@@ -86,7 +86,7 @@ pub fn for_test_bed() -> Result<(), Failure> {
     if program("qemu-system-x86_64").is_none() {
         install_qemu()?;
     }
-    install("", &missing(TEST_BED))
+    fill(TEST_BED)
 }
 
 /// Makes sure that rustfmt and clippy are there, which a minimal toolchain lacks.
@@ -110,21 +110,33 @@ pub fn program(name: &str) -> Option<PathBuf> {
     env::split_paths(&path).chain(extra).map(|directory| directory.join(name)).find(|file| file.is_file())
 }
 
-fn missing(needs: &[Need]) -> Vec<&'static str> {
-    let mut packages = Vec::new();
-    for (probe, choices) in needs {
-        let found = match probe {
-            Program(name) => program(name).is_some(),
-            Package => choices.iter().any(|package| installed_version(package).is_some()),
-            Llvm(prefix) => llvm_has(prefix),
-        };
-        if !found {
-            let known = choices.iter().find(|package| apt_knows(package));
-            let package = known.or(choices.first()).copied();
-            packages.extend(package.filter(|package| !packages.contains(package)));
+/// Installs what is missing, or names it.
+fn fill(needs: &[Need]) -> Result<(), Failure> {
+    let missing: Vec<&[&str]> =
+        needs.iter().filter(|need| !is_filled(need)).map(|(_, choices)| *choices).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if is_root() {
+        // Which of the choices there are is known from the indexes; a container has none at first.
+        run(Command::new("apt-get").args(["-qq", "update"]))?;
+    }
+    let mut packages: Vec<&str> = Vec::new();
+    for choices in missing {
+        let known = choices.iter().find(|package| apt_knows(package)).or(choices.first());
+        if let Some(package) = known.filter(|package| !packages.contains(package)) {
+            packages.push(package);
         }
     }
-    packages
+    install("", &packages)
+}
+
+fn is_filled((probe, choices): &Need) -> bool {
+    match probe {
+        Program(name) => program(name).is_some(),
+        Package => choices.iter().any(|package| installed_version(package).is_some()),
+        Llvm(prefix) => llvm_has(prefix),
+    }
 }
 
 fn llvm_has(prefix: &str) -> bool {
@@ -165,7 +177,7 @@ fn qemu_suite() -> Option<String> {
 fn install_qemu() -> Result<(), Failure> {
     match qemu_suite() {
         Some(suite) => install(&suite, &["qemu-system-x86", "qemu-utils"]),
-        None => install("", &["qemu-system-x86", "qemu-utils"]),
+        None => fill(&[(Program("qemu-system-x86_64"), &["qemu-system-x86"])]),
     }
 }
 
@@ -182,7 +194,9 @@ fn install(suite: &str, packages: &[&str]) -> Result<(), Failure> {
     say(&format!("installing {list}"));
     let options = if suite.is_empty() { Vec::new() } else { with_suite(suite)? };
     let _quiet = NoServices::new();
-    run(Command::new("apt-get").args(&options).args(["-qq", "update"]))?;
+    if !suite.is_empty() {
+        run(Command::new("apt-get").args(&options).args(["-qq", "update"]))?;
+    }
     let mut command = Command::new("apt-get");
     command.args(&options).args(["-qq", "--no-install-recommends", "-y", "install"]);
     if !suite.is_empty() {

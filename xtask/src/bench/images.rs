@@ -31,7 +31,9 @@ pub fn disk(scratch: &Path) -> Result<PathBuf, Failure> {
     fs::write(tree.join("etc/fstab"), format!("{ROOT} / ext4 defaults 0 1\n"))?;
     let disk = scratch.join("root.img");
     fs::File::create(&disk)?.set_len(64 << 20)?;
-    output(program("mkfs.ext4").args(["-q", "-F", "-U", ROOT_UUID, "-L", "bench", "-d"]).arg(&tree).arg(&disk))?;
+    output(
+        program("mkfs.ext4").args(["-q", "-F", "-U", ROOT_UUID, "-L", "bench", "-d"]).arg(&tree).arg(&disk),
+    )?;
     Ok(disk)
 }
 
@@ -70,7 +72,8 @@ pub fn contestants(
         if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter)) {
             continue;
         }
-        let file: String = name.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' }).collect();
+        let file: String =
+            name.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' }).collect();
         let plain = scratch.join(format!("{file}.image"));
         make(&plain)?;
         let bytes = plain.metadata()?.len();
@@ -141,7 +144,14 @@ fn archive(tree: &Path) -> Result<Vec<u8>, Failure> {
 fn compile(source: &str, defines: &[String], program_path: &Path) -> Result<(), Failure> {
     let file = program_path.with_extension("c");
     fs::write(&file, source)?;
-    output(program("cc").args(["-std=gnu11", "-Os", "-static", "-s", "-Wall"]).args(defines).arg("-o").arg(program_path).arg(&file))?;
+    output(
+        program("cc")
+            .args(["-std=gnu11", "-Os", "-static", "-s", "-Wall"])
+            .args(defines)
+            .arg("-o")
+            .arg(program_path)
+            .arg(&file),
+    )?;
     fs::remove_file(&file)?;
     Ok(())
 }

@@ -34,12 +34,22 @@ pub struct Figures {
 const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Boots a contestant; `memory` in MiB.
-pub fn run(kernel: &Path, contestant: &Contestant, disk: &Path, mode: Mode, memory: u64) -> Result<Figures, Failure> {
+pub fn run(
+    kernel: &Path,
+    contestant: &Contestant,
+    disk: &Path,
+    mode: Mode,
+    memory: u64,
+) -> Result<Figures, Failure> {
     let console = boot(kernel, contestant, disk, mode, memory, PATIENCE)?;
     figures(&console).ok_or_else(|| {
         let tail: Vec<&str> = console.lines().rev().take(25).collect();
         let tail: Vec<&str> = tail.into_iter().rev().collect();
-        Failure(format!("{} did not reach the real init; its console ends:\n{}", contestant.name, tail.join("\n")))
+        Failure(format!(
+            "{} did not reach the real init; its console ends:\n{}",
+            contestant.name,
+            tail.join("\n")
+        ))
     })
 }
 
@@ -77,9 +87,16 @@ fn boot(
     command.args(["-machine", "q35", "-nodefaults", "-no-reboot", "-display", "none"]);
     match mode {
         // TCG counts every byte of a `rep movsb` as an instruction, so the CPU must not advertise fast ones.
-        Mode::Instructions => {
-            command.args(["-accel", "tcg", "-cpu", "max,-erms,-fsrm", "-smp", "1", "-icount", "shift=0,sleep=on"])
-        }
+        Mode::Instructions => command.args([
+            "-accel",
+            "tcg",
+            "-cpu",
+            "max,-erms,-fsrm",
+            "-smp",
+            "1",
+            "-icount",
+            "shift=0,sleep=on",
+        ]),
         Mode::Wall => command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"]),
     };
     command.args(["-m", &format!("{memory}M"), "-serial"]).arg(format!("file:{}", log.display()));

@@ -52,7 +52,9 @@ pub fn bench(arguments: &[&str]) -> Result<(), Failure> {
     let (mut runs, mut filters, mut words) = (RUNS, Vec::new(), arguments.iter());
     while let Some(word) = words.next() {
         match *word {
-            "--runs" => runs = words.next().and_then(|count| count.parse().ok()).ok_or("--runs needs a number")?,
+            "--runs" => {
+                runs = words.next().and_then(|count| count.parse().ok()).ok_or("--runs needs a number")?
+            }
             name => filters.push(name),
         }
     }

@@ -60,7 +60,8 @@ pub fn write(rows: &[Row], kernel: &str, runs: usize, path: &Path) -> Result<(),
          - The peers' images are made by Debian 13's own packages inside a Debian 13 tree.\n\n## Every run\n\n"
     );
     for row in rows {
-        let list = |figures: &[f64]| figures.iter().map(|one| format!("{one:.3}")).collect::<Vec<_>>().join(" ");
+        let list =
+            |figures: &[f64]| figures.iter().map(|one| format!("{one:.3}")).collect::<Vec<_>>().join(" ");
         let _ = writeln!(
             text,
             "- {}: T_init {}; T_unpack {}; wall {}",
@@ -77,12 +78,12 @@ pub fn write(rows: &[Row], kernel: &str, runs: usize, path: &Path) -> Result<(),
 pub fn judge(rows: &[Row]) -> Result<(), Failure> {
     let Some(floor) = row(rows, "floor").map(Row::total) else { return Ok(()) };
     let mut broken = Vec::new();
-    let budgets =
-        [("rootward, host-only", 1.15, 2.0, 96), ("rootward, universal", 1.5, 20.0, 128)];
+    let budgets = [("rootward, host-only", 1.15, 2.0, 96), ("rootward, universal", 1.5, 20.0, 128)];
     for (name, ratio, mebibytes, memory) in budgets {
         let Some(ours) = row(rows, name) else { continue };
         if ours.total() > ratio * floor {
-            broken.push(format!("{name}: T is {:.2} times the floor's, budget {ratio}", ours.total() / floor));
+            broken
+                .push(format!("{name}: T is {:.2} times the floor's, budget {ratio}", ours.total() / floor));
         }
         let size = ours.bytes as f64 / f64::from(1 << 20);
         if size > mebibytes {
@@ -97,5 +98,9 @@ pub fn judge(rows: &[Row]) -> Result<(), Failure> {
             }
         }
     }
-    if broken.is_empty() { Ok(()) } else { Err(Failure(format!("budgets broken:\n  {}", broken.join("\n  ")))) }
+    if broken.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure(format!("budgets broken:\n  {}", broken.join("\n  "))))
+    }
 }
