@@ -93,6 +93,11 @@ const BUILDER_PACKAGES: &[&str] = &[
 
 /// Installs packages of a suite into a tree below the cache.
 pub fn bootstrap(suite: &str, wanted: &[&str], cache: &Cache) -> Result<PathBuf, Error> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Error::Bed(
+            "a Debian root has files of many owners: run the QEMU tests as root".to_owned(),
+        ));
+    }
     let apt = debian::Apt::for_suite(suite, cache.root())?;
     // The tree is remade when one of the named packages has a new version.
     let mut recipe = format!("{suite}\n");

@@ -277,3 +277,49 @@ pub fn equal<T: PartialEq<U> + fmt::Debug + ?Sized, U: fmt::Debug + ?Sized>(
 pub fn ensure(condition: bool, instead: impl FnOnce() -> String) -> Result<(), String> {
     if condition { Ok(()) } else { Err(instead()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(verdict: Option<Verdict>, end: End) -> Seen {
+        Seen { console: "rootward: cannot reach root: x\n".to_owned(), verdict, end }
+    }
+
+    fn boot() -> Boot {
+        Boot::new(Series::V6_12, Image::universal(), "")
+            .root("the marker is ext4", |verdict| equal(&verdict.marker, "ext4"))
+    }
+
+    #[test]
+    fn a_right_verdict_passes_and_a_wrong_one_does_not() {
+        let right = Verdict { marker: "ext4".to_owned(), ..Verdict::default() };
+        assert_eq!(boot().judge(&seen(Some(right), End::PowerOff), None), Vec::<String>::new());
+        let wrong = Verdict { marker: "xfs".to_owned(), ..Verdict::default() };
+        assert_eq!(
+            boot().judge(&seen(Some(wrong), End::PowerOff), None),
+            ["not true: the marker is ext4: \"xfs\" instead of \"ext4\""]
+        );
+    }
+
+    #[test]
+    fn silence_a_bad_end_and_a_missed_step_are_failures() {
+        assert_eq!(boot().judge(&seen(None, End::PowerOff), None).len(), 1);
+        assert_eq!(boot().judge(&seen(None, End::Deadline), Some("never came to x")).len(), 3);
+    }
+
+    #[test]
+    fn a_root_that_must_not_be_reached_is_a_failure() {
+        let stopped = Boot::new(Series::V6_1, Image::universal(), "").stops_before_root();
+        assert_eq!(stopped.judge(&seen(None, End::PowerOff), None), Vec::<String>::new());
+        assert_eq!(stopped.judge(&seen(Some(Verdict::default()), End::PowerOff), None).len(), 1);
+    }
+
+    #[test]
+    fn text_on_the_console() {
+        let boot = Boot::new(Series::V6_1, Image::universal(), "").stops_before_root();
+        let boot =
+            boot.shows("cannot reach root").never_shows("Call Trace").shows("absent").never_shows("rootward");
+        assert_eq!(boot.judge(&seen(None, End::PowerOff), None).len(), 2);
+    }
+}

@@ -12,8 +12,7 @@ use crate::rootfs::Release;
 use crate::scenario::{Boot, Scenario, equal};
 
 /// What the file systems ask the crypto API for by name, so that no module depends on it.
-pub(super) const CHECKSUMS: &[&str] =
-    &["crc32c_generic", "xxhash_generic", "sha256_generic", "blake2b_generic"];
+const CHECKSUMS: &[&str] = &["crc32c_generic", "xxhash_generic", "sha256_generic", "blake2b_generic"];
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
