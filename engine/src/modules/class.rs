@@ -96,6 +96,19 @@ pub fn is_storage_modalias(modalias: &str) -> bool {
     }
 }
 
+/// How good an implementation of a crypto algorithm is, lower is better; `None` for modules of another kind.
+#[must_use]
+pub fn implementation_rank(path: &str) -> Option<u8> {
+    let inner = path.strip_prefix("kernel/").unwrap_or(path);
+    match inner.split('/').collect::<Vec<_>>().as_slice() {
+        ["arch", _, "crypto" | "lib", ..] => Some(0),
+        ["crypto" | "lib", ..] => Some(1),
+        // Engines behind a bus; they need their own driver and are slow for what a boot asks.
+        ["drivers", "crypto", ..] => Some(2),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use cmdline::plan::ModulePlan;
 use ondisk::kmod::{alias_name, module_name};
 
+use super::class::implementation_rank;
 use super::{Catalog, Class};
 
 /// Linux EEXIST: somebody else loaded it, which is as good.
@@ -299,7 +300,10 @@ impl LoadQueue {
     }
 
     /// The next module that can be loaded now; `None` while there is none, which a later `finished` can change.
-    #[expect(clippy::should_implement_trait, reason = "an iterator that ends does not begin again; this one does")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator that ends does not begin again; this one does"
+    )]
     pub fn next(&mut self) -> Option<Job> {
         let settled: Vec<bool> =
             self.targets.iter().map(|target| self.current(&target.group).is_none()).collect();
@@ -517,16 +521,4 @@ struct Survey {
     running: bool,
     /// Somebody who waits, should all wait for each other.
     waiting: Option<usize>,
-}
-
-/// How good an implementation of a crypto algorithm is, lower is better; `None` for modules of another kind.
-fn implementation_rank(path: &str) -> Option<u8> {
-    let inner = path.strip_prefix("kernel/").unwrap_or(path);
-    match inner.split('/').collect::<Vec<_>>().as_slice() {
-        ["arch", _, "crypto" | "lib", ..] => Some(0),
-        ["crypto" | "lib", ..] => Some(1),
-        // Engines behind a bus; they need their own driver and are slow for what a boot asks.
-        ["drivers", "crypto", ..] => Some(2),
-        _ => None,
-    }
 }
