@@ -1,0 +1,347 @@
+//! Questions to whoever sits at one of the machine's consoles.
+//!
+//! Every console is asked at once and the first answer counts. Echo is switched off when the program starts, so that a
+//! passphrase typed ahead is neither shown nor lost: it stays in the kernel's buffer until a question is open. Nothing
+//! here blocks: what a terminal does not take waits in a bounded queue, and a machine without any terminal is one on
+//! which nobody answers.
+//!
+//! While a question is open, kernel messages below warning are kept off the consoles (they stay in the log), since the
+//! cursor stands behind the question; warnings and errors still come through, because they may be the reason for it.
+//! [`Consoles::refresh`] puts the question back below them.
+
+mod editor;
+mod terminal;
+
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use editor::Step;
+use rustix::event::{EventfdFlags, epoll, eventfd};
+use terminal::Terminal;
+
+use crate::error::{Context, Result};
+use crate::secret::Secret;
+
+/// Console log level while a question is open: warnings (4) and worse are shown.
+const QUESTION_LOGLEVEL: u32 = 5;
+
+const PRINTK: &str = "/proc/sys/kernel/printk";
+
+/// What came from a console.
+#[derive(Debug)]
+pub enum Input {
+    /// An answer to [`Consoles::ask_secret`].
+    Secret(Secret),
+    /// An answer to [`Consoles::ask_line`].
+    Line(String),
+    /// Control-C.
+    Interrupt,
+}
+
+#[derive(Debug)]
+struct Question {
+    /// As it is shown.
+    prompt: String,
+    note: Option<String>,
+    /// Whether what is typed may be seen.
+    shown: bool,
+    /// Somebody has answered since it was last asked.
+    answered: bool,
+}
+
+/// All consoles.
+#[derive(Debug)]
+pub struct Consoles {
+    terminals: Vec<Terminal>,
+    question: Option<Question>,
+    /// The console log level to go back to.
+    loglevel: Option<u32>,
+    /// Watches the terminals while a question is open, or something waits to be shown.
+    watch: OwnedFd,
+    /// Makes `watch` readable when a line was typed before the question was asked.
+    bell: OwnedFd,
+}
+
+impl AsFd for Consoles {
+    /// Readable when [`Consoles::take_input`] has something to do.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.watch.as_fd()
+    }
+}
+
+impl Consoles {
+    /// Opens every console that is a terminal; call it as soon as `/dev` and `/proc` are there.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel gives no descriptor to wait with. A machine without a console is no error.
+    pub fn open() -> Result<Consoles> {
+        let listed = fs::read_to_string("/proc/consoles").unwrap_or_default();
+        let mut terminals: Vec<Terminal> = Vec::new();
+        for (name, _) in listed_terminals(&listed) {
+            match Terminal::open(&format!("/dev/{name}")) {
+                Ok(terminal) => terminals.push(terminal),
+                Err(errno) => log::debug!("console {name} cannot be used for input: {errno}"),
+            }
+        }
+        if terminals.is_empty() {
+            match Terminal::open("/dev/console") {
+                Ok(terminal) => terminals.push(terminal),
+                Err(errno) => log::info!("no console to ask questions on: {errno}"),
+            }
+        }
+        Consoles::of(terminals)
+    }
+
+    fn of(terminals: Vec<Terminal>) -> Result<Consoles> {
+        let watch = epoll::create(epoll::CreateFlags::CLOEXEC).context(|| "watch the consoles".to_owned())?;
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .context(|| "make an event descriptor".to_owned())?;
+        epoll::add(&watch, &bell, epoll::EventData::new_u64(0), epoll::EventFlags::IN)
+            .context(|| "watch an event descriptor".to_owned())?;
+        Ok(Consoles { terminals, question: None, loglevel: None, watch, bell })
+    }
+
+    /// Whether nobody can be asked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.terminals.is_empty()
+    }
+
+    /// Asks for a secret on every console; `: ` is appended to the prompt, and the note stands in a line before it. The
+    /// same question again is shown again only after an answer.
+    pub fn ask_secret(&mut self, prompt: &str, note: Option<&str>) {
+        let note = note.map(str::to_owned);
+        self.ask(Question { prompt: format!("{prompt}: "), note, shown: false, answered: false });
+    }
+
+    /// Asks for a line that may be seen while it is typed; the prompt is shown as it is.
+    pub fn ask_line(&mut self, prompt: &str) {
+        self.ask(Question { prompt: prompt.to_owned(), note: None, shown: true, answered: false });
+    }
+
+    fn ask(&mut self, question: Question) {
+        if let Some(open) = &self.question
+            && !open.answered
+            && (&open.prompt, &open.note, open.shown) == (&question.prompt, &question.note, question.shown)
+        {
+            return;
+        }
+        self.question = Some(question);
+        self.lower_loglevel();
+        self.show_question(true);
+        if self.terminals.iter().any(|terminal| !terminal.ahead.is_empty()) {
+            let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+        }
+        self.rewatch();
+    }
+
+    /// Takes the question back; half-typed answers are wiped.
+    pub fn stop(&mut self) {
+        if let Some(question) = self.question.take() {
+            self.raise_loglevel();
+            for terminal in &mut self.terminals {
+                terminal.editor.clear();
+                if !question.answered {
+                    terminal.show(b"\r\n");
+                }
+            }
+            self.rewatch();
+        }
+    }
+
+    /// The next thing that was typed; call it until it gives nothing whenever the descriptor is readable.
+    ///
+    /// A question stays open until it is taken back or replaced: further lines are further answers, except that Enter
+    /// alone is none while an answer is being tried.
+    pub fn take_input(&mut self) -> Option<Input> {
+        let mut rung = [0_u8; 8];
+        let _ = rustix::io::read(&self.bell, &mut rung);
+        let input = self.next_input();
+        if input.is_none() {
+            self.terminals.iter_mut().for_each(Terminal::flush);
+            self.rewatch();
+        }
+        input
+    }
+
+    fn next_input(&mut self) -> Option<Input> {
+        let mut at = 0_usize;
+        while self.question.is_some() {
+            let terminal = self.terminals.get_mut(at)?;
+            if terminal.ahead.is_empty() {
+                match terminal.read() {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        at = at.saturating_add(1);
+                        continue;
+                    }
+                    Err(errno) => {
+                        let gone = self.terminals.remove(at);
+                        log::info!("console {} is gone ({errno})", gone.path);
+                        continue;
+                    }
+                }
+            }
+            if let Some(input) = self.type_in(at) {
+                return Some(input);
+            }
+        }
+        None
+    }
+
+    /// Feeds what was read from one terminal to its line, up to the end of a line.
+    fn type_in(&mut self, at: usize) -> Option<Input> {
+        let question = self.question.as_mut()?;
+        let terminal = self.terminals.get_mut(at)?;
+        let bytes = terminal.ahead.take();
+        for (position, &byte) in bytes.bytes().iter().enumerate() {
+            let (input, echo): (_, &[u8]) = match terminal.editor.feed(byte) {
+                Step::Echo(echo) => {
+                    if question.shown {
+                        terminal.show(&echo);
+                    }
+                    continue;
+                }
+                // Enter pressed again while an answer is being tried is no answer.
+                Step::Line if question.answered && terminal.editor.typed().is_empty() => continue,
+                Step::Line if question.shown => {
+                    let line = terminal.editor.take();
+                    (Input::Line(String::from_utf8_lossy(line.bytes()).into_owned()), b"\r\n")
+                }
+                Step::Line => (Input::Secret(terminal.editor.take()), b"\r\n"),
+                Step::Interrupt => {
+                    terminal.editor.clear();
+                    (Input::Interrupt, b"^C\r\n")
+                }
+            };
+            question.answered = true;
+            terminal.ahead.push(bytes.bytes().get(position.saturating_add(1)..).unwrap_or_default());
+            self.show(echo);
+            return Some(input);
+        }
+        None
+    }
+
+    /// Shows a text on every console; lines end in a line feed. An open question comes back below it.
+    pub fn print(&mut self, text: &str) {
+        let mut shown = String::with_capacity(text.len().saturating_add(64));
+        if self.is_waiting() {
+            shown.push_str("\r\n");
+        }
+        for line in text.lines() {
+            shown.push_str(line);
+            shown.push_str("\r\n");
+        }
+        self.show(shown.as_bytes());
+        self.refresh();
+        self.rewatch();
+    }
+
+    /// Shows the open question again, after kernel messages may have covered it.
+    pub fn refresh(&mut self) {
+        if self.is_waiting() {
+            self.show_question(false);
+        }
+    }
+
+    /// Gives the terminals their settings back and takes back any question: for a shell, and for the hand-off.
+    pub fn suspend(&mut self) {
+        self.stop();
+        for terminal in &mut self.terminals {
+            terminal.ahead.clear();
+            terminal.flush();
+            terminal.restore();
+        }
+        self.rewatch();
+    }
+
+    /// Takes the terminals again after [`Consoles::suspend`].
+    pub fn resume(&mut self) {
+        for terminal in &self.terminals {
+            if let Err(errno) = terminal.quiet() {
+                log::debug!("cannot switch echo off on {}: {errno}", terminal.path);
+            }
+        }
+    }
+
+    /// Whether a question is open that nobody has answered yet.
+    fn is_waiting(&self) -> bool {
+        self.question.as_ref().is_some_and(|question| !question.answered)
+    }
+
+    fn show(&mut self, bytes: &[u8]) {
+        self.terminals.iter_mut().for_each(|terminal| terminal.show(bytes));
+    }
+
+    fn show_question(&mut self, with_note: bool) {
+        let Some(question) = &self.question else { return };
+        let mut text = String::from("\r");
+        if let (true, Some(note)) = (with_note, &question.note) {
+            text.push_str(note);
+            text.push_str("\r\n");
+        }
+        text.push_str(&question.prompt);
+        for terminal in &mut self.terminals {
+            terminal.show(text.as_bytes());
+            if question.shown {
+                let typed = terminal.editor.typed().to_vec();
+                terminal.show(&typed);
+            }
+        }
+    }
+
+    /// Typed keys are looked at only while a question is open, so that they wait in the kernel until then.
+    fn rewatch(&mut self) {
+        let asking = self.question.is_some();
+        for terminal in &mut self.terminals {
+            if let Err(errno) = terminal.watch_with(&self.watch, asking) {
+                log::warn!("console {} cannot be watched: {errno}", terminal.path);
+            }
+        }
+    }
+
+    fn lower_loglevel(&mut self) {
+        if self.loglevel.is_some() {
+            return;
+        }
+        let current =
+            fs::read_to_string(PRINTK).ok().and_then(|text| text.split_whitespace().next()?.parse().ok());
+        if let Some(current) = current
+            && current > QUESTION_LOGLEVEL
+            && fs::write(PRINTK, QUESTION_LOGLEVEL.to_string()).is_ok()
+        {
+            self.loglevel = Some(current);
+        }
+    }
+
+    fn raise_loglevel(&mut self) {
+        if let Some(level) = self.loglevel.take()
+            && let Err(error) = fs::write(PRINTK, level.to_string())
+        {
+            log::warn!("cannot restore the console log level {level}: {error}");
+        }
+    }
+}
+
+/// Node of the terminal that `/dev/console` stands for; a shell needs the terminal itself for job control.
+#[must_use]
+pub fn preferred() -> String {
+    let listed = fs::read_to_string("/proc/consoles").unwrap_or_default();
+    let found = listed_terminals(&listed).find(|(_, preferred)| *preferred);
+    found.map_or_else(|| "/dev/console".to_owned(), |(name, _)| format!("/dev/{name}"))
+}
+
+/// Names in `/proc/consoles` of consoles that have a terminal, with whether it is the preferred one: those whose last
+/// field is a device number, and `C` among the flags (Documentation/filesystems/proc.rst).
+fn listed_terminals(listed: &str) -> impl Iterator<Item = (&str, bool)> {
+    listed.lines().filter_map(|line| {
+        let name = line.split_whitespace().next()?;
+        let (major, minor) = line.split_whitespace().next_back()?.split_once(':')?;
+        let flags = line.split_once('(')?.1.split_once(')')?.0;
+        (major.parse::<u32>().is_ok() && minor.parse::<u32>().is_ok()).then_some((name, flags.contains('C')))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! Opening LUKS containers through libcryptsetup.
+//!
+//! Names, UUIDs and the volume key's place in the kernel keyring are the library's own, so that the real root's crypttab
+//! finds what cryptsetup would have made.
+
+mod mapping;
+mod messages;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use engine::{CryptOptions, Failure};
+use libcryptsetup_rs::consts::flags::CryptActivate;
+use libcryptsetup_rs::{CryptInit, LibcryptErr};
+use rustix::fs::{major, minor};
+use rustix::io::Errno;
+
+use crate::secret::Secret;
+
+/// A container that is to be opened.
+#[derive(Debug, Clone)]
+pub struct OpenRequest {
+    /// Its node, e.g. `/dev/vda2`.
+    pub device: String,
+    /// Name below `/dev/mapper`.
+    pub name: String,
+    /// How.
+    pub options: CryptOptions,
+}
+
+/// One container at a time: the library is not made for concurrent use (libdevmapper keeps global lists), and key
+/// derivations that each claim a gigabyte must not run side by side. Argon2 spreads over the CPUs by itself.
+static LIBRARY: Mutex<()> = Mutex::new(());
+
+/// Opens a LUKS1 or LUKS2 container; blocks for as long as the key derivation takes.
+///
+/// A mapping of the same name that already sits on this device counts as done.
+///
+/// # Errors
+///
+/// [`Failure::WrongSecret`] when the secret fits no keyslot; otherwise what the library said and what to do about it.
+pub fn open(request: &OpenRequest, secret: &Secret) -> Result<(), Failure> {
+    let _alone = LIBRARY.lock().unwrap_or_else(PoisonError::into_inner);
+    let OpenRequest { device, name, options } = request;
+    let node = fs::metadata(device).map_err(|error| gone_or(error, format!("open {device}")))?;
+    if !node.file_type().is_block_device() {
+        return Err(Failure::Other(format!("{device} is not a block device")));
+    }
+    if let Some(there) = mapping::find(name) {
+        let number = (major(node.rdev()), minor(node.rdev()));
+        if there.live && there.uuid.starts_with("CRYPT-") && there.below.contains(&number) {
+            log::info!("{device} is already open as {name}");
+            return Ok(());
+        }
+        return Err(Failure::Other(format!(
+            "cannot open {device} as {name}: another device-mapper device (dm-{}, {}) has that name; choose another with rd.luks.name=",
+            there.minor,
+            if there.uuid.is_empty() { "without UUID" } else { &there.uuid },
+        )));
+    }
+    messages::capture();
+    messages::take();
+    let opened = activate(device, name, options, secret);
+    let said = messages::take();
+    match opened {
+        Ok(keyslot) => {
+            log::info!("{device} opened as {name} with keyslot {keyslot}");
+            link_node(name);
+            Ok(())
+        }
+        Err(error) => {
+            mapping::remove_half_made(name);
+            Err(explain(device, &error, &said))
+        }
+    }
+}
+
+fn activate(device: &str, name: &str, options: &CryptOptions, secret: &Secret) -> Result<u32, LibcryptErr> {
+    let mut container = CryptInit::init(Path::new(device))?;
+    container.context_handle().load::<()>(None, None)?;
+    container.activate_handle().activate_by_passphrase(
+        Some(name),
+        options.keyslot,
+        secret.bytes(),
+        flags(options),
+    )
+}
+
+fn flags(options: &CryptOptions) -> CryptActivate {
+    let wanted = [
+        (options.discard, CryptActivate::ALLOW_DISCARDS),
+        (options.read_only, CryptActivate::READONLY),
+        (options.no_read_workqueue, CryptActivate::NO_READ_WORKQUEUE),
+        (options.no_write_workqueue, CryptActivate::NO_WRITE_WORKQUEUE),
+        (options.same_cpu_crypt, CryptActivate::SAME_CPU_CRYPT),
+        (options.submit_from_crypt_cpus, CryptActivate::SUBMIT_FROM_CRYPT_CPUS),
+    ];
+    wanted.into_iter().filter(|(on, _)| *on).fold(CryptActivate::empty(), |all, (_, flag)| all | flag)
+}
+
+/// libdevmapper, built without udev, makes a block node; udevd expects the link that it would have made itself.
+fn link_node(name: &str) {
+    let Some(made) = mapping::find(name) else { return };
+    let path = format!("/dev/mapper/{name}");
+    if fs::symlink_metadata(&path).is_ok_and(|node| node.is_symlink()) {
+        return;
+    }
+    let staged = format!("/dev/mapper/.{name}.new");
+    let linked = symlink(format!("../dm-{}", made.minor), &staged).and_then(|()| fs::rename(&staged, &path));
+    if let Err(error) = linked {
+        log::warn!("cannot turn {path} into a link to dm-{}: {error}", made.minor);
+        let _ = fs::remove_file(&staged);
+    }
+}
+
+fn explain(device: &str, error: &LibcryptErr, said: &[String]) -> Failure {
+    let said = if said.is_empty() { String::new() } else { format!(" ({})", said.join("; ")) };
+    let LibcryptErr::IOError(error) = error else {
+        return Failure::Other(format!("cannot open {device}: {error}{said}"));
+    };
+    let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
+    let advice = match errno {
+        Errno::PERM => return Failure::WrongSecret,
+        Errno::NXIO | Errno::NODEV if fs::metadata(device).is_err() => return Failure::Gone,
+        Errno::OPNOTSUPP => {
+            "the kernel lacks a cipher: the image needs af_alg, algif_skcipher, dm-crypt and the modules of the container's cipher (rootward build adds them with --modules or --universal)"
+        }
+        Errno::NOMEM => {
+            "the keyslot's Argon2 parameters need more memory than this machine has free; give it more, or add a keyslot with less (cryptsetup luksConvertKey --pbkdf-memory)"
+        }
+        Errno::NOENT => "no keyslot is in use, or the chosen one (key-slot=) is empty",
+        Errno::BUSY => "the device is in use, or /run is not writable for the metadata lock",
+        Errno::INVAL => "it is no LUKS container that this build understands, or its header is damaged",
+        Errno::NODEV | Errno::NXIO => "device-mapper is not there: the image needs dm-mod and dm-crypt",
+        _ => "see the kernel log",
+    };
+    Failure::Other(format!("cannot open {device}: {error}{said}; {advice}"))
+}
+
+fn gone_or(error: io::Error, what: String) -> Failure {
+    match error.raw_os_error() {
+        Some(errno) if errno == Errno::NOENT.raw_os_error() || errno == Errno::NXIO.raw_os_error() => {
+            Failure::Gone
+        }
+        Some(errno) => Failure::Os { what, errno },
+        None => Failure::Other(format!("cannot {what}: {error}")),
+    }
+}

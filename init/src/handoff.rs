@@ -1,0 +1,87 @@
+//! From the initramfs to the real root, step by step.
+//!
+//! 1. The real init is looked at inside the new root; without one nothing is moved.
+//! 2. `/run` gets what the real root's udev must know of the devices that we made.
+//! 3. Processes that a rescue shell left behind are ended, storage daemons (`@` first in their name) spared.
+//! 4. The kernel log gets its rate limit back (the caller restores the terminals); descriptors are marked to close on execve(2), and standard
+//!    input, output and error are opened anew on `/dev/console`, so that nothing pins the old root.
+//! 5. `/dev`, `/sys`, `/run` and `/proc` move into the new root; a failure up to here, and in step 6, undoes the moves.
+//! 6. The new root becomes `/`: pivot_root(2) where the kernel allows it, else a move and chroot(2).
+//!    From here there is no way back.
+//! 7. The initramfs's files are deleted, which frees their memory.
+//! 8. execve(2) with the kernel's environment, an empty signal mask, umask 0022 and `/` as working directory.
+//!
+//! The controlling terminal needs no step: we never acquire one (every terminal is opened with `O_NOCTTY`, and a shell
+//! runs in a session of its own). Sources: systemd's `INITRD_INTERFACE.md`, `ROOT_STORAGE_DAEMONS.md` and
+//! `src/shared/switch-root.c`.
+
+mod descriptors;
+mod executable;
+mod initramfs;
+mod leftovers;
+mod real_init;
+mod switch;
+mod timestamps;
+mod udev_db;
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use engine::Failure;
+use rustix::fs::{Mode, OFlags};
+
+use crate::clock::StartStamp;
+use crate::mount_root::SYSROOT;
+use crate::{kmsg, power};
+
+pub use real_init::RealInit;
+
+/// Looks for the init of the mounted root without changing anything: `init=`, then `/sbin/init`.
+///
+/// # Errors
+///
+/// [`Failure::NoInit`] with the reason for each candidate.
+pub fn find_init(init: Option<&str>) -> Result<RealInit, Failure> {
+    let root =
+        rustix::fs::open(SYSROOT, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| Failure::Os { what: format!("open {SYSROOT}"), errno: errno.raw_os_error() })?;
+    real_init::find(&root, init)
+}
+
+/// Hands the machine over; returns only on failure, with everything where it was.
+///
+/// Call it on the main thread with no job running and the consoles suspended. `args` are init's, without its name;
+/// `start` is told to a systemd. After the point of no return a failure can only be a kernel panic; it says why in the
+/// kernel log first.
+pub fn switch_root(found: &RealInit, args: &[String], start: StartStamp) -> Failure {
+    if std::fs::symlink_metadata(format!("{SYSROOT}/etc/initrd-release")).is_ok() {
+        log::warn!(
+            "the root file system has /etc/initrd-release: systemd will take it for an initramfs; remove that file"
+        );
+    }
+    udev_db::seed();
+    leftovers::end();
+    let stamp = if found.is_systemd { timestamps::serialize(start) } else { None };
+    kmsg::restore_rate_limit();
+    if let Err(failure) = descriptors::prepare(stamp.as_ref()) {
+        log::warn!("{failure}");
+    }
+    let old = match switch::switch() {
+        Ok(old) => old,
+        Err(failure) => {
+            kmsg::lift_rate_limit();
+            return failure;
+        }
+    };
+    initramfs::free(old);
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    let mut init = Command::new(&found.path);
+    if let Some(stamp) = &stamp {
+        init.args(timestamps::arguments(stamp));
+    }
+    // std empties the signal mask and gives SIGPIPE its default action back; handlers end with execve(2) anyway. The
+    // environment is the one that the kernel gave us, since this program never changes its own.
+    let error = init.args(args).exec();
+    log::error!("cannot execute {}: {error}; there is nothing to go back to", found.path);
+    power::end(power::Ending::Panic)
+}

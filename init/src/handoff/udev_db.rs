@@ -1,0 +1,54 @@
+//! What the real root's udev must know of the device-mapper devices that it finds.
+//!
+//! udev's rules for dm (`55-dm.rules` in Debian, `10-dm.rules` upstream) ignore the coldplug `add` of a dm device unless
+//! its database record says that the device was set up by its owner; systemd then holds every unit that names the device
+//! until its time-out. The rules import the flag from the record and find out everything else themselves.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use devicemapper::{DM, DevId, DmFlags};
+
+const RECORDS: &str = "/run/udev/data";
+
+/// One property, in the format of udev's records (`src/libsystemd/sd-device/device-private.c`).
+const RECORD: &[u8] = b"E:DM_UDEV_PRIMARY_SOURCE_FLAG=1\n";
+
+/// Writes a record for every live device-mapper device; problems are logged, since the boot can go on without.
+pub fn seed() {
+    // Only dm-mod makes this node, so most machines are done here.
+    if !Path::new("/dev/mapper/control").exists() {
+        return;
+    }
+    let devices = match DM::new().and_then(|dm| dm.list_devices().map(|devices| (dm, devices))) {
+        Ok((dm, devices)) => devices
+            .into_iter()
+            .filter(|(name, _, _)| {
+                let live = DmFlags::DM_ACTIVE_PRESENT;
+                dm.device_info(&DevId::Name(name))
+                    .is_ok_and(|info| info.flags() & (live | DmFlags::DM_SUSPEND) == live)
+            })
+            .map(|(_, device, _)| device)
+            .collect::<Vec<_>>(),
+        Err(error) => {
+            log::warn!("cannot list device-mapper devices for udev: {error}");
+            return;
+        }
+    };
+    for device in devices {
+        if let Err(error) = write_record(device.major, device.minor) {
+            log::warn!(
+                "cannot write udev's record of dm device {device}: {error}; units of the real root may wait for it"
+            );
+        }
+    }
+}
+
+fn write_record(major: u32, minor: u32) -> io::Result<()> {
+    fs::create_dir_all(RECORDS)?;
+    let path = format!("{RECORDS}/b{major}:{minor}");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path)?;
+    file.write_all(RECORD)
+}

@@ -1,0 +1,152 @@
+//! Key files: in the initramfs, or on a device that is mounted for as long as the reading takes.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use engine::mount_options::MountOptions;
+use engine::{DevName, Failure};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{UnmountFlags, unmount};
+
+use crate::fs_context;
+use crate::new_root;
+use crate::secret::{KEY_FILE_MAX, Secret};
+
+/// Reads a key file of the initramfs: all of it, or the named part, byte for byte.
+///
+/// # Errors
+///
+/// [`Failure::NoKeyFile`] when it does not exist; otherwise what the operating system said.
+pub fn read(path: &str, offset: u64, size: Option<u64>) -> Result<Secret, Failure> {
+    let file = File::open(path).map_err(|error| missing_or(path, &error))?;
+    read_open(file, path, offset, size)
+}
+
+/// Mounts `device` read-only where nobody else sees it, reads the key file at `path` on it, and unmounts.
+///
+/// # Errors
+///
+/// [`Failure::NoKeyFile`] when it is not there, a mount's refusal, or what the operating system said.
+pub fn read_from(
+    device: &DevName,
+    fstype: &str,
+    path: &str,
+    offset: u64,
+    size: Option<u64>,
+) -> Result<Secret, Failure> {
+    let device = &format!("/dev/{device}");
+    let options = MountOptions::parse("ro,nosuid,nodev,noexec,nosymfollow");
+    match fs_context::mount_detached(device, fstype, &options) {
+        // An unattached mount goes away with its descriptor.
+        Ok(mounted) => read_inside(mounted.as_fd(), path, offset, size),
+        Err(refusal) if refusal.errno == Errno::NOSYS => {
+            with_mount_point(device, fstype, |root| read_inside(root.as_fd(), path, offset, size))
+        }
+        Err(refusal) => Err(refusal.into()),
+    }
+}
+
+fn read_inside(root: impl AsFd, path: &str, offset: u64, size: Option<u64>) -> Result<Secret, Failure> {
+    match new_root::open(root, path, OFlags::RDONLY | OFlags::NONBLOCK) {
+        Ok(file) => read_open(File::from(file), path, offset, size),
+        Err(errno) => Err(missing_or(path, &errno.into())),
+    }
+}
+
+/// For kernels without fsopen(2): a mount point of its own below `/run`.
+fn with_mount_point<T>(
+    device: &str,
+    fstype: &str,
+    work: impl FnOnce(OwnedFd) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let point = format!("/run/rootward/key-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let options = MountOptions::parse("ro,nosuid,nodev,noexec");
+    fs::create_dir_all(&point).map_err(|error| os(format!("create {point}"), &error))?;
+    let outcome =
+        fs_context::mount_at(device, &point, fstype, &options).map_err(Failure::from).and_then(|()| {
+            let root =
+                rustix::fs::open(&point, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+            let outcome = root.map_err(|errno| os(format!("open {point}"), &errno.into())).and_then(work);
+            if let Err(errno) = unmount(point.as_str(), UnmountFlags::DETACH) {
+                log::warn!("cannot unmount {point}: {errno}");
+            }
+            outcome
+        });
+    let _ = fs::remove_dir(&point);
+    outcome
+}
+
+/// Reads straight into a buffer that never moves.
+fn read_open(mut file: File, path: &str, offset: u64, size: Option<u64>) -> Result<Secret, Failure> {
+    let failed = |error: io::Error| os(format!("read key file {path}"), &error);
+    let about = file.metadata().map_err(failed)?;
+    if !about.is_file() {
+        return Err(Failure::Other(format!("key file {path} is not a regular file")));
+    }
+    if offset > 0 {
+        file.seek(SeekFrom::Start(offset)).map_err(failed)?;
+    }
+    let there = about.len().saturating_sub(offset);
+    let wanted = usize::try_from(size.unwrap_or(there)).unwrap_or(usize::MAX);
+    if wanted == 0 || wanted > KEY_FILE_MAX {
+        return Err(Failure::Other(format!(
+            "key file {path} would give {wanted} bytes; a key has 1 to {KEY_FILE_MAX} (see keyfile-offset= and keyfile-size=)"
+        )));
+    }
+    let mut key = vec![0_u8; wanted];
+    let mut filled = 0_usize;
+    while let Some(rest) = key.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read(rest) {
+            Ok(0) => break,
+            Ok(length) => filled = filled.saturating_add(length),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                drop(Secret::from(key));
+                return Err(failed(error));
+            }
+        }
+    }
+    key.truncate(filled);
+    let key = Secret::from(key);
+    if filled < wanted {
+        return Err(Failure::Other(format!("key file {path} ends after {filled} of {wanted} bytes")));
+    }
+    Ok(key)
+}
+
+fn missing_or(path: &str, error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Failure::NoKeyFile(path.to_owned()),
+        _ => os(format!("open key file {path}"), error),
+    }
+}
+
+fn os(what: String, error: &io::Error) -> Failure {
+    Failure::Os { what, errno: error.raw_os_error().unwrap_or(Errno::IO.raw_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_file_or_a_part_byte_for_byte() {
+        let path = std::env::temp_dir().join(format!("rootward-key-{}", std::process::id()));
+        let path = path.to_str().expect("text");
+        fs::write(path, b"\x00secret\n").expect("write");
+        let get = |offset, size| read(path, offset, size).map(|key| key.bytes().to_vec());
+        assert_eq!(get(0, None), Ok(b"\x00secret\n".to_vec()));
+        assert_eq!(get(1, Some(6)), Ok(b"secret".to_vec()));
+        assert_eq!(get(1, None), Ok(b"secret\n".to_vec()));
+        assert!(matches!(get(8, None), Err(Failure::Other(_))), "nothing is left");
+        assert!(matches!(get(4, Some(9)), Err(Failure::Other(_))), "shorter than asked");
+        assert!(matches!(get(0, Some(u64::MAX)), Err(Failure::Other(_))), "more than any key");
+        fs::remove_file(path).expect("clean");
+        assert_eq!(get(0, None), Err(Failure::NoKeyFile(path.to_owned())));
+        assert!(matches!(read("/", 0, None), Err(Failure::Other(_))), "a directory");
+    }
+}

@@ -1,0 +1,255 @@
+//! Mounting the root file system at `/sysroot`, once.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use cmdline::plan::Access;
+use engine::fstab;
+use engine::mount_options::MountOptions;
+use engine::{Failure, MountRequest};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::fs_context::{self, Refusal};
+use crate::new_root;
+
+/// Where root is mounted until the hand-off (the name that systemd's initrd interface gives it).
+pub const SYSROOT: &str = "/sysroot";
+
+/// Most bytes of the root's fstab that are read.
+const FSTAB_MAX: u64 = 256 << 10;
+
+/// A mounted root.
+#[derive(Debug)]
+pub struct Mounted {
+    /// Its top directory.
+    pub root: OwnedFd,
+    /// Node it was mounted from.
+    pub device: String,
+    /// Type that took.
+    pub fstype: String,
+    /// Whether it ended up read-only.
+    pub read_only: bool,
+}
+
+/// Mounts root at [`SYSROOT`].
+///
+/// `ro` and `rw` on the command line decide. Without `rootflags=` the root's own `/etc/fstab` supplies the other options
+/// (if the request allows it), and also decides about read-only when neither word is there: root is then mounted
+/// read-only, the file read inside it, and the mount changed to what its entry for `/` says, or to read-write without
+/// an entry. A symbolic link in the file's place is not followed. A device that the kernel holds read-only is mounted
+/// read-only, whatever was asked.
+///
+/// # Errors
+///
+/// What each type was refused for; nothing stays mounted.
+pub fn mount(request: &MountRequest) -> Result<Mounted, Failure> {
+    if is_mounted() {
+        return Err(Failure::Other(format!("{SYSROOT} is a mount point already; root is mounted only once")));
+    }
+    fs::create_dir_all(SYSROOT).map_err(|error| os(format!("create {SYSROOT}"), &error))?;
+    let device = format!("/dev/{}", request.device);
+    let mut options = MountOptions::parse(request.flags.as_deref().unwrap_or_default());
+    let ask_fstab = request.fstab && request.flags.is_none();
+    match request.access {
+        Some(Access::ReadOnly) => options.read_only = Some(true),
+        Some(Access::ReadWrite) => options.read_only = Some(false),
+        None => {}
+    }
+    let mut first = options.clone();
+    if request.device_read_only {
+        if first.read_only == Some(false) {
+            log::warn!("{device} is write-protected: root is mounted read-only although rw was asked for");
+        }
+        first.read_only = Some(true);
+    } else if first.read_only.is_none() && ask_fstab {
+        first.read_only = Some(true);
+    }
+    let fstype = mount_first_that_takes(&device, &request.fstypes, &mut first)?;
+    let root =
+        rustix::fs::open(SYSROOT, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| Failure::Os { what: format!("open {SYSROOT}"), errno: errno.raw_os_error() })?;
+    let settled = if ask_fstab { apply_fstab(&root, request, options, &first) } else { first };
+    let read_only = settled.read_only == Some(true);
+    log::info!("root is {device}: {fstype}, {}", if read_only { "read-only" } else { "read-write" });
+    Ok(Mounted { root, device, fstype, read_only })
+}
+
+/// Unmounts what [`mount`] mounted, to try again; lazily, since a rescue shell may stand in it.
+///
+/// # Errors
+///
+/// umount2(2)'s.
+pub fn unmount() -> Result<(), Failure> {
+    rustix::mount::unmount(SYSROOT, rustix::mount::UnmountFlags::DETACH)
+        .map_err(|errno| Failure::Os { what: format!("unmount {SYSROOT}"), errno: errno.raw_os_error() })
+}
+
+/// Whether something is mounted at [`SYSROOT`], e.g. by hand from a rescue shell.
+#[must_use]
+pub fn is_mounted() -> bool {
+    let (Ok(here), Ok(above)) = (rustix::fs::stat(SYSROOT), rustix::fs::stat("/")) else { return false };
+    here.st_dev != above.st_dev
+}
+
+fn mount_first_that_takes(
+    device: &str,
+    types: &[String],
+    options: &mut MountOptions,
+) -> Result<String, Failure> {
+    let mut refusals: Vec<Refusal> = Vec::new();
+    for fstype in types {
+        match mount_one(device, fstype, options) {
+            Ok(()) => return Ok(fstype.clone()),
+            Err(refusal)
+                if matches!(refusal.errno, Errno::ROFS | Errno::ACCESS)
+                    && options.read_only != Some(true) =>
+            {
+                // mount(8) does the same for media whose write protection shows only now.
+                log::warn!(
+                    "{device} cannot be mounted read-write ({}); mounting it read-only",
+                    refusal.errno
+                );
+                options.read_only = Some(true);
+                match mount_one(device, fstype, options) {
+                    Ok(()) => return Ok(fstype.clone()),
+                    Err(refusal) => refusals.push(refusal),
+                }
+            }
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    if refusals.iter().any(|refusal| matches!(refusal.errno, Errno::NXIO | Errno::NOENT | Errno::NOMEDIUM))
+        && fs::metadata(device).is_err()
+    {
+        return Err(Failure::Gone);
+    }
+    // With several types the one that the kernel knows and that still failed says most.
+    let telling = refusals.iter().position(|refusal| !refusal.is_unknown_type()).unwrap_or(0);
+    match refusals.into_iter().nth(telling) {
+        Some(refusal) => Err(refusal.into()),
+        None => Err(Failure::Other(format!("no file-system type to mount {device} as; say rootfstype="))),
+    }
+}
+
+fn mount_one(device: &str, fstype: &str, options: &MountOptions) -> Result<(), Refusal> {
+    match fs_context::mount_detached(device, fstype, options) {
+        Ok(mounted) => fs_context::attach(mounted.as_fd(), SYSROOT).map_err(|errno| Refusal {
+            what: format!("attach {device} at {SYSROOT}"),
+            errno,
+            said: Vec::new(),
+        }),
+        Err(refusal) if refusal.errno == Errno::NOSYS => {
+            fs_context::mount_at(device, SYSROOT, fstype, options)
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// Brings the mount from `now` to what the root's fstab leaves or adds to `asked`; gives the options in force.
+fn apply_fstab(
+    root: &OwnedFd,
+    request: &MountRequest,
+    asked: MountOptions,
+    now: &MountOptions,
+) -> MountOptions {
+    let entry = match new_root::read_text(root, "/etc/fstab", FSTAB_MAX, true) {
+        Ok(text) => fstab::root_entry(&text),
+        Err(error) => {
+            log::debug!("the root's /etc/fstab is not used: {error}");
+            None
+        }
+    };
+    let wanted = wanted_options(entry.as_ref(), request, asked);
+    if wanted == *now {
+        return wanted;
+    }
+    match fs_context::remount(SYSROOT, &wanted.clone().for_remount()) {
+        Ok(()) => wanted,
+        Err(errno) if wanted.data.is_empty() => {
+            log::warn!("root stays as it was mounted: remount refused ({errno})");
+            now.clone()
+        }
+        Err(errno) => {
+            log::warn!(
+                "the options of / in the root's fstab ({}) are refused on remount ({errno})",
+                wanted.data_string()
+            );
+            let plain = MountOptions { data: now.data.clone(), ..wanted };
+            match fs_context::remount(SYSROOT, &plain.clone().for_remount()) {
+                Ok(()) => plain,
+                Err(errno) => {
+                    log::warn!("root stays as it was mounted: remount refused ({errno})");
+                    now.clone()
+                }
+            }
+        }
+    }
+}
+
+/// fstab's options, then `ro`/`rw`: later words win, as in mount(8).
+fn wanted_options(entry: Option<&fstab::Entry>, request: &MountRequest, asked: MountOptions) -> MountOptions {
+    let mut wanted = match entry {
+        Some(entry) => MountOptions::parse(&entry.options),
+        None => asked,
+    };
+    match request.access {
+        Some(Access::ReadOnly) => wanted.read_only = Some(true),
+        Some(Access::ReadWrite) => wanted.read_only = Some(false),
+        None => {}
+    }
+    if request.device_read_only {
+        wanted.read_only = Some(true);
+    } else if wanted.read_only.is_none() {
+        wanted.read_only = Some(false);
+    }
+    wanted
+}
+
+fn os(what: String, error: &io::Error) -> Failure {
+    Failure::Os { what, errno: error.raw_os_error().unwrap_or(Errno::IO.raw_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::DevName;
+
+    fn request(flags: Option<&str>, access: Option<Access>, device_read_only: bool) -> MountRequest {
+        MountRequest {
+            device: DevName::from("vda1"),
+            fstypes: vec!["ext4".into()],
+            flags: flags.map(str::to_owned),
+            access,
+            fstab: true,
+            device_read_only,
+        }
+    }
+
+    fn wanted(options: Option<&str>, request: &MountRequest) -> (Option<bool>, String) {
+        let entry = options.and_then(|options| fstab::parse_line(&format!("/dev/vda1 / ext4 {options} 0 1")));
+        let asked = MountOptions::parse(request.flags.as_deref().unwrap_or_default());
+        let wanted = wanted_options(entry.as_ref(), request, asked);
+        (wanted.read_only, wanted.data_string())
+    }
+
+    #[test]
+    fn who_decides() {
+        let (ro, rw) = (Some(Access::ReadOnly), Some(Access::ReadWrite));
+        let table = [
+            (None, None, None, false, (Some(false), "")),
+            (Some("defaults"), None, None, false, (Some(false), "")),
+            (Some("ro,errors=remount-ro"), None, None, false, (Some(true), "errors=remount-ro")),
+            (Some("ro,errors=remount-ro"), None, rw, false, (Some(false), "errors=remount-ro")),
+            (Some("rw"), None, ro, false, (Some(true), "")),
+            (None, Some("commit=5"), None, false, (Some(false), "commit=5")),
+            (None, Some("ro,commit=5"), None, false, (Some(true), "commit=5")),
+            (Some("rw"), None, rw, true, (Some(true), "")),
+        ];
+        for (entry, flags, access, protected, (read_only, data)) in table {
+            let request = request(flags, access, protected);
+            assert_eq!(wanted(entry, &request), (read_only, data.to_owned()), "{entry:?} {request:?}");
+        }
+    }
+}
