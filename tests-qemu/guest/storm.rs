@@ -36,7 +36,7 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
 
 fn write() -> Result<(), String> {
     // A place of its own: /sys is for /init to mount.
-    for (fstype, point) in [("sysfs", "/storm-sys"), ("devtmpfs", "/storm-dev")] {
+    for (fstype, point) in [("sysfs", "/storm-sys"), ("devtmpfs", "/storm-dev"), ("proc", "/storm-proc")] {
         fs::create_dir_all(point).map_err(|error| format!("{point}: {error}"))?;
         mount(fstype, point, fstype, MountFlags::empty(), None)
             .map_err(|error| format!("{point}: {error}"))?;
@@ -53,19 +53,15 @@ fn write() -> Result<(), String> {
         }
     }
     let _ = say(&format!("begins with {} devices", attributes.len()));
+    // Events before anyone listens would test nothing.
+    until("nobody listens to uevents", || listened().then_some(()))?;
     send(&attributes, EVENTS / 2)?;
     let _ = say("half");
     // The runner answers by plugging in the root's disk, whose own event falls into the second half.
-    let start = Instant::now();
-    let disk = loop {
-        if let Some(disk) = procfs::names("/storm-sys/class/block").into_iter().next() {
-            break format!("/storm-sys/class/block/{disk}/uevent");
-        }
-        if start.elapsed() > Duration::from_secs(60) {
-            return Err("no disk was plugged in".to_owned());
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    };
+    let disk = until("no disk was plugged in", || {
+        let disk = procfs::names("/storm-sys/class/block").into_iter().next()?;
+        Some(format!("/storm-sys/class/block/{disk}/uevent"))
+    })?;
     attributes.insert(0, disk);
     send(&attributes, EVENTS - EVENTS / 2)?;
     let _ = say(&format!("{EVENTS} uevents sent"));
@@ -79,4 +75,29 @@ fn send(attributes: &[String], count: usize) -> Result<(), String> {
         fs::write(attribute, action).map_err(|error| format!("{attribute}: {error}"))?;
     }
     Ok(())
+}
+
+/// Whether a socket is bound to the kernel's uevent group: columns of /proc/net/netlink are the socket,
+/// the protocol (15: include/uapi/linux/netlink.h), the port and the groups in hexadecimal.
+fn listened() -> bool {
+    procfs::text("/storm-proc/self/net/netlink").lines().skip(1).any(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let protocol = fields.next();
+        let groups = fields.nth(1).and_then(|groups| u32::from_str_radix(groups, 16).ok());
+        protocol == Some("15") && groups.is_some_and(|groups| groups & 1 != 0)
+    })
+}
+
+/// Waits for something that sends no event to a bystander.
+fn until<T>(failure: &str, mut probe: impl FnMut() -> Option<T>) -> Result<T, String> {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = probe() {
+            return Ok(found);
+        }
+        if start.elapsed() > Duration::from_secs(60) {
+            return Err(failure.to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
