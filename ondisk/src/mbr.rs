@@ -138,12 +138,12 @@ fn logical(probe: &Probe<'_>, area: Slot, next: &mut u32, found: &mut Builder<'_
             {
                 continue;
             }
-            found.push(*next, start, slot);
-            empty = 0;
-            *next += 1;
             if *next > MAX_NUMBER {
                 return Ok(());
             }
+            found.push(*next, start, slot);
+            *next += 1;
+            empty = 0;
         }
         // The link is relative to the extended partition, not to this record.
         let Some(link) = slots.into_iter().find(|slot| slot.count != 0 && slot.is_extended()) else {

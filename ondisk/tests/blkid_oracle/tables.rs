@@ -124,7 +124,11 @@ fn chain_of_boot_records_that_never_ends() {
     // With data in the loop the numbers run out.
     poke(&disk, 300 * 512, &table::mbr(&[(0x83, 1, 1), (0x05, 200, 100)]));
     let found = identify(&disk).table.unwrap();
-    assert!(found.partitions.len() <= 256);
+    assert_eq!(found.partitions.last().map(|partition| partition.number), Some(255));
+    // A second extended partition does not start the count again.
+    poke(&disk, 0, &table::mbr(&[(0x05, 100, 1000), (0x05, 100, 1000)]));
+    let found = identify(&disk).table.unwrap();
+    assert_eq!(found.partitions.last().map(|partition| partition.number), Some(255));
 }
 
 #[test]
