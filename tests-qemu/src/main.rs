@@ -1,4 +1,5 @@
-//! `rootward-qemu-test [--list] [--jobs N] [FILTER]...`: the scenarios without xtask.
+//! `rootward-qemu-test [--list] [--jobs N] [--init FILE] [--rootward FILE] [FILTER]...`: the scenarios without
+//! xtask, on other binaries than those of `cargo xtask build` if need be.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,6 +16,8 @@ fn main() -> ExitCode {
             "--jobs" => {
                 options.jobs = arguments.next().and_then(|word| word.parse().ok()).unwrap_or(options.jobs);
             }
+            "--init" => options.init = arguments.next().map_or(options.init, Into::into),
+            "--rootward" => options.rootward = arguments.next().map_or(options.rootward, Into::into),
             _ => options.filters.push(argument),
         }
     }
