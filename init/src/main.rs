@@ -1,8 +1,97 @@
-//! PID 1 of early userspace.
+//! PID 1 of early userspace: the hands of Rootward.
+//!
+//! `main` sets up what every later line relies on (signals, file systems, the log) and enters the event loop, which
+//! ends by becoming the real init.
+
+mod by_id;
+mod by_path;
 mod clock;
+mod console;
+mod crypt;
+mod decompress;
+mod drivers;
 mod early;
 mod error;
+mod event_loop;
+mod fs_context;
+mod handoff;
+mod hands;
+mod kernel_log;
+mod key_file;
 mod kmsg;
+mod mount_root;
+mod new_root;
+mod nodes;
+mod operator;
+mod panic;
+mod power;
+mod probe;
+mod rescue;
+mod secret;
+mod shell;
+mod signals;
+mod sources;
+mod sysfs;
 mod uevent;
+mod workers;
 
-fn main() {}
+use std::convert::Infallible;
+
+use cmdline::{Plan, Sources};
+use engine::{ImageFacts, Loudness};
+
+/// The image's crypttab(5).
+const CRYPTTAB: &str = "/etc/crypttab";
+
+fn main() {
+    let stamp = clock::StartStamp::take();
+    panic::install();
+    let Err(error) = boot(stamp);
+    kmsg::say(Loudness::Error, &error);
+    // Process 1 must not come here; when it exits the kernel panics, and panic= decides what follows.
+    power::end(power::Ending::Panic);
+}
+
+fn boot(stamp: clock::StartStamp) -> error::Result<Infallible> {
+    early::check_place()?;
+    let signals = signals::Signals::block_all()?;
+    let early = early::mounts()?;
+    kmsg::start()?;
+    kmsg::lift_rate_limit();
+    early::standard_descriptors();
+    if !early.devtmpfs {
+        nodes::populate();
+    }
+    let sources = sources::read();
+    let plan = read_plan(&sources);
+    panic::configure(&plan.failure);
+    let image = image_facts(&plan);
+    let devtmpfs = early.devtmpfs;
+    let begin = event_loop::Beginnings { plan, sources, image, stamp, devtmpfs, signals };
+    event_loop::Boot::new(begin)?.run()
+}
+
+/// The plan that the command line asks for; says what was not understood.
+fn read_plan(sources: &Sources) -> Plan {
+    let (plan, diagnostics) = cmdline::parse(sources);
+    kmsg::configure(&plan.log);
+    for diagnostic in diagnostics {
+        log::warn!("{diagnostic}");
+    }
+    plan
+}
+
+/// What the image says besides the command line.
+fn image_facts(plan: &Plan) -> ImageFacts {
+    let mut facts = ImageFacts::default();
+    if plan.luks.enabled && plan.luks.crypttab
+        && let Ok(text) = std::fs::read_to_string(CRYPTTAB)
+    {
+        let (entries, diagnostics) = cmdline::crypttab::parse(&text);
+        for diagnostic in diagnostics {
+            log::warn!("{CRYPTTAB}: {diagnostic}");
+        }
+        facts.crypttab = entries;
+    }
+    facts
+}

@@ -1,0 +1,301 @@
+//! The one loop of the program: waits for the kernel, the workers and the operator, and feeds the engine.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, OwnedFd};
+
+use cmdline::Plan;
+use cmdline::source::Sources;
+use engine::{CommandId, DevName, DriverFacts, Engine, Event, Failure, ImageFacts, Outcome};
+use ondisk::Content;
+use rustix::event::epoll;
+use rustix::time::Timespec;
+
+use crate::clock::{self, StartStamp};
+use crate::console::Consoles;
+use crate::drivers::{self, Loader};
+use crate::error::{Context, InitError, Result};
+use crate::nodes::{self, Links};
+use crate::operator::Operator;
+use crate::secret::{Secret, Vault};
+use crate::signals::Signals;
+use crate::sysfs::Sysfs;
+use crate::uevent::{Batch, BlockChange, UeventSocket};
+use crate::workers::Pool;
+
+/// What a worker brings back. The first field of engine answers is the engine's generation: `try` starts a new one.
+pub enum Report {
+    /// A module was loaded, or not.
+    Module(drivers::Finished),
+    /// A device was read.
+    Identified(u32, CommandId, std::result::Result<Content, Failure>),
+    /// A command that brings nothing back is finished.
+    Command(u32, CommandId, std::result::Result<(), Failure>),
+    /// A key file was read.
+    Key(u32, CommandId, std::result::Result<Secret, Failure>),
+}
+
+/// Modules that a command waits for.
+pub struct Waiting {
+    pub(crate) id: CommandId,
+    pub(crate) names: Vec<String>,
+}
+
+/// Who is readable, as epoll's user data.
+const UEVENTS: u64 = 0;
+const WORKERS: u64 = 1;
+const SIGNALS: u64 = 2;
+const CONSOLES: u64 = 3;
+
+/// Events taken from epoll at once.
+const READY: usize = 16;
+
+/// Everything that lives as long as the boot.
+pub struct Boot {
+    pub(crate) engine: Engine,
+    pub(crate) generation: u32,
+    pub(crate) sources: Sources,
+    pub(crate) image: ImageFacts,
+    pub(crate) stamp: StartStamp,
+    pub(crate) pool: Pool<Report>,
+    pub(crate) loader: Loader,
+    pub(crate) loader_limit: usize,
+    pub(crate) waiting: Vec<Waiting>,
+    pub(crate) drivers_told: DriverFacts,
+    pub(crate) sysfs: Sysfs,
+    pub(crate) links: Links,
+    pub(crate) vault: Vault,
+    pub(crate) consoles: Consoles,
+    pub(crate) operator: Operator,
+    pub(crate) at_break: bool,
+    pub(crate) signals: Signals,
+    pub(crate) events: Vec<Event>,
+    uevents: UeventSocket,
+    epoll: OwnedFd,
+}
+
+/// What the boot starts from.
+pub struct Beginnings {
+    /// The plan.
+    pub plan: Plan,
+    /// The texts that it came from.
+    pub sources: Sources,
+    /// crypttab and its like.
+    pub image: ImageFacts,
+    /// When the program started.
+    pub stamp: StartStamp,
+    /// Whether the kernel makes device nodes.
+    pub devtmpfs: bool,
+    /// Signals, blocked since the first line of `main`.
+    pub signals: Signals,
+}
+
+impl Boot {
+    /// Opens everything that the loop waits for. The uevent socket is open before anything looks at `/sys`.
+    ///
+    /// # Errors
+    /// If one of the kernel's interfaces is missing.
+    pub fn new(begin: Beginnings) -> Result<Boot> {
+        let uevents = UeventSocket::open(!begin.devtmpfs)?;
+        let pool = Pool::new()?;
+        let loader = Loader::open(&begin.plan.modules);
+        let consoles = Consoles::open()?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context(|| "make an epoll descriptor".to_owned())?;
+        let watch = |fd: &dyn AsFd, data: u64| {
+            epoll::add(&epoll, fd.as_fd(), epoll::EventData::new_u64(data), epoll::EventFlags::IN)
+                .context(|| "watch a descriptor".to_owned())
+        };
+        watch(&uevents, UEVENTS)?;
+        watch(&pool, WORKERS)?;
+        watch(&begin.signals, SIGNALS)?;
+        watch(&consoles, CONSOLES)?;
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Boot {
+            engine: Engine::new(begin.plan, begin.image.clone()),
+            generation: 0,
+            sources: begin.sources,
+            image: begin.image,
+            stamp: begin.stamp,
+            pool,
+            loader,
+            loader_limit: cpus,
+            waiting: Vec::new(),
+            drivers_told: DriverFacts::default(),
+            sysfs: Sysfs::new(),
+            links: Links::new(),
+            vault: Vault::default(),
+            consoles,
+            operator: Operator::Absent,
+            at_break: false,
+            signals: begin.signals,
+            events: Vec::new(),
+            uevents,
+            epoll,
+        })
+    }
+
+    /// Runs until another program has taken the place of this one, or the machine ends.
+    ///
+    /// # Errors
+    /// If the kernel refuses to let this program wait.
+    pub fn run(mut self) -> Result<std::convert::Infallible> {
+        self.load_modules();
+        let commands = self.engine.start(clock::now());
+        self.carry_out(commands);
+        loop {
+            self.think();
+            let mut ready = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; READY];
+            let count = match epoll::wait(&self.epoll, &mut ready[..], self.timeout().as_ref()) {
+                Ok(count) => count,
+                Err(rustix::io::Errno::INTR) => 0,
+                Err(error) => return Err(InitError::os("wait for events", error)),
+            };
+            for event in ready.iter().take(count) {
+                match event.data.u64() {
+                    UEVENTS => self.read_uevents(),
+                    WORKERS => self.read_reports(),
+                    SIGNALS => self.read_signals(),
+                    _ => self.read_consoles(),
+                }
+            }
+            if count == 0 {
+                self.events.push(Event::Tick);
+            }
+        }
+    }
+
+    /// Feeds the engine until it has nothing more to say.
+    fn think(&mut self) {
+        self.load_modules();
+        self.tell_drivers();
+        while !self.events.is_empty() {
+            for event in std::mem::take(&mut self.events) {
+                log::trace!("event {event:?}");
+                let commands = self.engine.handle(clock::now(), event);
+                self.carry_out(commands);
+            }
+            self.load_modules();
+            self.tell_drivers();
+        }
+    }
+
+    fn timeout(&self) -> Option<Timespec> {
+        let wait = self.engine.deadline()?.since(clock::now());
+        // Rounded up to the engine's milliseconds, so that the tick does not come a moment too early.
+        Timespec::try_from(wait.saturating_add(std::time::Duration::from_millis(1))).ok()
+    }
+
+    fn read_uevents(&mut self) {
+        loop {
+            match self.uevents.drain() {
+                Ok(batch) => {
+                    let more = batch.more;
+                    self.take_batch(batch);
+                    if !more {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    log::error!("{error}; devices that appear from now on may be missed");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take_batch(&mut self, batch: Batch) {
+        for node in &batch.nodes {
+            if let Err(error) = nodes::apply_node(node) {
+                log::warn!("{error}");
+            }
+        }
+        for (devpath, modalias) in batch.modalias {
+            self.loader.request_modalias(&modalias, &devpath);
+        }
+        for (name, change) in batch.block {
+            match change {
+                BlockChange::Present => self.look_at(&name),
+                BlockChange::Gone => self.events.push(Event::Gone(name)),
+            }
+        }
+        if batch.overflow {
+            log::warn!("the kernel dropped uevents; every device is looked at again");
+            self.walk_devices();
+        }
+    }
+
+    /// Reads a block device's facts and passes them on.
+    pub(crate) fn look_at(&mut self, name: &DevName) {
+        match self.sysfs.facts(name) {
+            Ok(Some(facts)) => self.events.push(Event::Device(name.clone(), facts)),
+            Ok(None) => self.events.push(Event::Gone(name.clone())),
+            Err(error) => log::warn!("{name}: {error}"),
+        }
+    }
+
+    /// Reports every device that is there now, and those that are not any more.
+    pub(crate) fn walk_devices(&mut self) {
+        let present: BTreeSet<DevName> = self.sysfs.block_devices().into_iter().collect();
+        let vanished: Vec<DevName> =
+            self.engine.table().iter().map(|device| device.name.clone()).filter(|name| !present.contains(name)).collect();
+        self.events.extend(vanished.into_iter().map(Event::Gone));
+        for name in &present {
+            self.look_at(name);
+        }
+        let loader = &mut self.loader;
+        self.sysfs.modaliases(|devpath, modalias| loader.request_modalias(modalias, devpath));
+    }
+
+    fn read_reports(&mut self) {
+        let generation = self.generation;
+        for report in self.pool.reports() {
+            match report {
+                Report::Module(finished) => self.loader.finished(finished),
+                Report::Identified(born, id, result) if born == generation => self.events.push(match result {
+                    Ok(content) => Event::Identified(id, content),
+                    Err(failure) => Event::Failed(id, failure),
+                }),
+                Report::Command(born, id, result) if born == generation => self.events.push(match result {
+                    Ok(()) => Event::Done(id, Outcome::Done),
+                    Err(failure) => Event::Failed(id, failure),
+                }),
+                Report::Key(born, id, result) if born == generation => {
+                    let event = match result {
+                        Ok(secret) => Event::Done(id, Outcome::Secret(self.vault.keep(secret))),
+                        Err(failure) => Event::Failed(id, failure),
+                    };
+                    self.events.push(event);
+                }
+                Report::Identified(..) | Report::Command(..) | Report::Key(..) => {}
+            }
+        }
+    }
+
+    /// Hands modules to the workers, as many at once as there are CPUs, and answers commands that waited for them.
+    fn load_modules(&mut self) {
+        while self.loader.running() < self.loader_limit {
+            let Some(job) = self.loader.take_job() else { break };
+            self.pool.submit(move || Report::Module(job.run()));
+        }
+        let loader = &self.loader;
+        let mut events = Vec::new();
+        self.waiting.retain(|waiting| match loader.outcome(&waiting.names) {
+            None => true,
+            Some(Ok(())) => {
+                events.push(Event::Done(waiting.id, Outcome::Done));
+                false
+            }
+            Some(Err(failure)) => {
+                events.push(Event::Failed(waiting.id, failure));
+                false
+            }
+        });
+        self.events.extend(events);
+    }
+
+    fn tell_drivers(&mut self) {
+        if self.loader.pending() != self.drivers_told.pending || self.loader.news() {
+            self.drivers_told = self.loader.facts();
+            self.events.push(Event::Drivers(self.drivers_told.clone()));
+        }
+    }
+}

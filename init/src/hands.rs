@@ -1,0 +1,103 @@
+//! Carries out what the engine commands.
+
+use engine::{Action, Command, CommandId, Event, Failure, SecretSource};
+
+use crate::crypt;
+use crate::event_loop::{Boot, Report, Waiting};
+use crate::handoff;
+use crate::key_file;
+use crate::kmsg;
+use crate::mount_root;
+use crate::power;
+use crate::probe;
+
+impl Boot {
+    /// Carries out commands in order. Whatever may block goes to a worker.
+    pub(crate) fn carry_out(&mut self, commands: Vec<Command>) {
+        for Command { id, action } in commands {
+            log::trace!("command {id:?} {action:?}");
+            self.act(id, action);
+        }
+    }
+
+    fn act(&mut self, id: CommandId, action: Action) {
+        let generation = self.generation;
+        match action {
+            Action::Coldplug => {
+                self.walk_devices();
+                self.events.push(Event::Coldplugged);
+            }
+            Action::Identify(device) => match self.engine.table().get(&device).map(|known| known.facts.clone()) {
+                Some(facts) => {
+                    let read = move || probe::identify(&device, &facts);
+                    self.pool.submit(move || Report::Identified(generation, id, read()));
+                }
+                None => self.events.push(Event::Failed(id, Failure::Gone)),
+            },
+            Action::LoadModules(names) => {
+                self.loader.request(&names);
+                self.waiting.push(Waiting { id, names });
+            }
+            Action::LoadInputDrivers => self.loader.allow_input(),
+            Action::LoadOtherDrivers => self.loader.allow_rest(),
+            Action::Link(device, links) => {
+                if let Err(error) = self.links.apply(&device, &links) {
+                    log::warn!("{error}");
+                }
+            }
+            Action::OpenCrypt { device, name, secret, options } => {
+                let request = crypt::OpenRequest { device: format!("/dev/{device}"), name, options };
+                match secret {
+                    SecretSource::Held(number) => match self.vault.get(number) {
+                        Some(secret) => self.submit(id, move || crypt::open(&request, &secret)),
+                        None => self.events.push(Event::Failed(id, Failure::Other("the secret is gone".to_owned()))),
+                    },
+                    SecretSource::File { path, offset, size } => self.submit(id, move || {
+                        let secret = key_file::read(&path, offset, size)?;
+                        crypt::open(&request, &secret)
+                    }),
+                }
+            }
+            Action::ReadKey { device, fstype, path, offset, size } => {
+                let device = format!("/dev/{device}");
+                let read = move || key_file::read_from_device(&device, &fstype, &path, offset, size);
+                self.pool.submit(move || Report::Key(generation, id, read()));
+            }
+            Action::AskPassphrase { prompt, note } => self.ask_passphrase(&prompt, note.as_deref()),
+            Action::StopAsking => self.stop_asking(),
+            Action::Mount(request) => self.submit(id, move || mount_root::mount(&request).map(|_| ())),
+            Action::SwitchRoot { init, args } => {
+                let failure = self.hand_over(&handoff::Request { init, args, start: self.stamp });
+                self.events.push(Event::Failed(id, failure));
+            }
+            Action::Break(point) => {
+                self.at_break = true;
+                kmsg::say(engine::Loudness::Notice, format_args!("break point {point:?}; `boot` goes on"));
+                self.serve_operator();
+            }
+            Action::Say(loudness, text) => kmsg::say(loudness, text),
+            Action::Explain(loudness, explanation) => kmsg::say(loudness, explanation),
+            Action::Rescue => self.serve_operator(),
+            Action::GiveUp(end) => {
+                let failure = power::end(end.into());
+                kmsg::say(engine::Loudness::Error, failure);
+            }
+        }
+    }
+
+    fn submit(&self, id: CommandId, job: impl FnOnce() -> Result<(), Failure> + Send + 'static) {
+        let generation = self.generation;
+        self.pool.submit(move || Report::Command(generation, id, job()));
+    }
+
+    /// Hands over to the real init; comes back only with the reason why that cannot be, and with nothing moved.
+    fn hand_over(&mut self, request: &handoff::Request) -> Failure {
+        if let Err(failure) = handoff::check(request.init.as_deref()) {
+            return failure;
+        }
+        // From here on no secret is needed any more, and no module but those that are being loaded.
+        self.vault.clear();
+        self.pool.close();
+        handoff::run(request, &mut self.consoles)
+    }
+}

@@ -1,0 +1,215 @@
+//! The operator at the console: passphrases, the rescue prompt, the image's shell.
+
+use std::fmt::Write;
+
+use engine::verb::{self, VERBS, Verb};
+use engine::{Engine, Event};
+
+use crate::clock;
+use crate::console::{self, Input};
+use crate::event_loop::Boot;
+use crate::kernel_log;
+use crate::power::{self, Ending};
+use crate::shell::Shell;
+use crate::signals::{self, Signal};
+
+/// What the rescue prompt looks like.
+const PROMPT: &str = "rootward> ";
+
+/// Lines of the kernel log that `log` shows without a number.
+const LOG_LINES: usize = 60;
+
+/// Where words of the `try` verb are kept; sorts behind everything else of its kind.
+const TRIED: &str = "/run/initramfs/cmdline.d/zz-try.conf";
+
+/// What the operator is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operator {
+    /// Nothing: the boot runs by itself.
+    Absent,
+    /// Is asked for a passphrase.
+    Passphrase,
+    /// Sits at the rescue prompt.
+    Prompt,
+    /// Works in a shell of the image.
+    Shell(rustix::process::Pid),
+}
+
+impl Boot {
+    /// Starts the image's shell, or the built-in prompt if it has none.
+    pub(crate) fn serve_operator(&mut self) {
+        if matches!(self.operator, Operator::Shell(_) | Operator::Prompt) {
+            return;
+        }
+        if !self.start_shell() {
+            self.consoles.print("Rescue prompt. `why` says what is missing, `help` lists all verbs.\n");
+            self.open_prompt();
+        }
+    }
+
+    pub(crate) fn ask_passphrase(&mut self, prompt: &str, note: Option<&str>) {
+        self.operator = Operator::Passphrase;
+        self.consoles.ask_secret(prompt, note);
+    }
+
+    pub(crate) fn stop_asking(&mut self) {
+        if self.operator == Operator::Passphrase {
+            self.operator = Operator::Absent;
+            self.consoles.stop();
+        }
+    }
+
+    fn open_prompt(&mut self) {
+        self.operator = Operator::Prompt;
+        self.consoles.ask_line(PROMPT);
+    }
+
+    /// True once a shell runs; false when the image has none or it cannot be started.
+    fn start_shell(&mut self) -> bool {
+        let Some(shell) = Shell::find() else { return false };
+        self.consoles.suspend();
+        match shell.spawn(&console::preferred()) {
+            Ok(pid) => {
+                self.operator = Operator::Shell(pid);
+                true
+            }
+            Err(failure) => {
+                log::warn!("{failure}");
+                self.consoles.resume();
+                false
+            }
+        }
+    }
+
+    pub(crate) fn read_consoles(&mut self) {
+        while let Some(input) = self.consoles.take_input() {
+            match (input, self.operator) {
+                (Input::Secret(secret), Operator::Passphrase) => {
+                    let id = self.vault.keep(secret);
+                    self.events.push(Event::Typed(id));
+                }
+                (Input::Line(line), Operator::Prompt) => {
+                    self.obey(&line);
+                    if self.operator == Operator::Prompt {
+                        self.open_prompt();
+                    }
+                }
+                (Input::Interrupt, Operator::Prompt) => self.open_prompt(),
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn read_signals(&mut self) {
+        loop {
+            match self.signals.next() {
+                Ok(Some(Signal::Children)) => signals::reap(),
+                Ok(Some(Signal::Reboot)) => {
+                    log::warn!("asked by a signal to reboot");
+                    log::error!("{}", power::end(Ending::Reboot));
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    log::error!("{error}");
+                    break;
+                }
+            }
+        }
+        if let Operator::Shell(pid) = self.operator
+            && rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH)
+        {
+            self.operator = Operator::Absent;
+            self.consoles.resume();
+            self.go_on();
+        }
+    }
+
+    /// The shell was left, or `boot` typed: go on from where the boot stands.
+    fn go_on(&mut self) {
+        let event = if std::mem::take(&mut self.at_break) { Event::Continue } else { Event::Retry };
+        self.events.push(event);
+    }
+
+    fn leave_prompt(&mut self) {
+        self.operator = Operator::Absent;
+        self.consoles.stop();
+    }
+
+    fn obey(&mut self, line: &str) {
+        match verb::parse(line) {
+            Ok(None) => {}
+            Ok(Some(verb)) => self.perform(verb),
+            Err(error) => self.consoles.print(&format!("{error}\n")),
+        }
+    }
+
+    fn perform(&mut self, verb: Verb) {
+        match verb {
+            Verb::Why => {
+                let explanation = self.engine.explain(clock::now());
+                self.consoles.print(&explanation.to_string());
+            }
+            Verb::Devices => {
+                let list = engine::diagnose::list_devices(&self.engine);
+                self.consoles.print(&list);
+            }
+            Verb::Log(lines) => self.consoles.print(&kernel_log::tail(lines.unwrap_or(LOG_LINES))),
+            Verb::CmdLine => {
+                let mut text = String::new();
+                for source in self.sources.ordered() {
+                    let _ = writeln!(text, "{source}: {}", source.text);
+                }
+                self.consoles.print(&text);
+            }
+            Verb::Try(words) => {
+                self.leave_prompt();
+                self.start_over(&words);
+            }
+            Verb::Retry => {
+                self.leave_prompt();
+                self.events.push(Event::Retry);
+            }
+            Verb::Mount(device) => {
+                self.leave_prompt();
+                self.events.push(Event::UseRoot(device));
+            }
+            Verb::Boot => {
+                self.leave_prompt();
+                self.go_on();
+            }
+            Verb::Shell => {
+                if !self.start_shell() {
+                    self.consoles.print("no shell could be started; rootward build --add /bin/busybox:/bin/sh brings one\n");
+                }
+            }
+            Verb::Reboot => self.end(Ending::Reboot),
+            Verb::PowerOff => self.end(Ending::PowerOff),
+            Verb::Halt => self.end(Ending::Halt),
+            Verb::Help => {
+                let mut text = String::new();
+                for (name, argument, meaning) in VERBS {
+                    let _ = writeln!(text, "  {:<18}{meaning}", format!("{name} {argument}"));
+                }
+                self.consoles.print(&text);
+            }
+        }
+    }
+
+    fn end(&mut self, how: Ending) {
+        let failure = power::end(how);
+        self.consoles.print(&format!("{failure}\n"));
+    }
+
+    /// Reads the command line again with more words, and begins from the first device.
+    fn start_over(&mut self, words: &[String]) {
+        self.sources.run.push((TRIED.to_owned(), words.join(" ")));
+        log::info!("trying again with {}", words.join(" "));
+        let plan = crate::read_plan(&self.sources);
+        self.generation = self.generation.wrapping_add(1);
+        self.waiting.clear();
+        self.at_break = false;
+        self.engine = Engine::new(plan, self.image.clone());
+        let commands = self.engine.start(clock::now());
+        self.carry_out(commands);
+    }
+}
