@@ -3,7 +3,7 @@
 //! 1. The real init is looked at inside the new root; without one nothing is moved.
 //! 2. `/run` gets what the real root's udev must know of the devices that we made.
 //! 3. Processes that a rescue shell left behind are ended, storage daemons (`@` first in their name) spared.
-//! 4. The kernel log gets its rate limit back (the caller restores the terminals); descriptors are marked to close on execve(2), and standard
+//! 4. Terminals and the kernel log get their settings back; descriptors are marked to close on execve(2), and standard
 //!    input, output and error are opened anew on `/dev/console`, so that nothing pins the old root.
 //! 5. `/dev`, `/sys`, `/run` and `/proc` move into the new root; a failure up to here, and in step 6, undoes the moves.
 //! 6. The new root becomes `/`: pivot_root(2) where the kernel allows it, else a move and chroot(2).
@@ -31,29 +31,43 @@ use engine::Failure;
 use rustix::fs::{Mode, OFlags};
 
 use crate::clock::StartStamp;
+use crate::console::Consoles;
 use crate::mount_root::SYSROOT;
 use crate::{kmsg, power};
 
 pub use real_init::RealInit;
+
+/// What is to be started.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// `init=`; `None` is `/sbin/init`.
+    pub init: Option<String>,
+    /// Its arguments, without its name.
+    pub args: Vec<String>,
+    /// When this program started; told to a systemd.
+    pub start: StartStamp,
+}
 
 /// Looks for the init of the mounted root without changing anything: `init=`, then `/sbin/init`.
 ///
 /// # Errors
 ///
 /// [`Failure::NoInit`] with the reason for each candidate.
-pub fn find_init(init: Option<&str>) -> Result<RealInit, Failure> {
-    let root =
-        rustix::fs::open(SYSROOT, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|errno| Failure::Os { what: format!("open {SYSROOT}"), errno: errno.raw_os_error() })?;
+pub fn check(init: Option<&str>) -> Result<RealInit, Failure> {
+    let root = rustix::fs::open(SYSROOT, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Failure::Os { what: format!("open {SYSROOT}"), errno: errno.raw_os_error() })?;
     real_init::find(&root, init)
 }
 
 /// Hands the machine over; returns only on failure, with everything where it was.
 ///
-/// Call it on the main thread with no job running and the consoles suspended. `args` are init's, without its name;
-/// `start` is told to a systemd. After the point of no return a failure can only be a kernel panic; it says why in the
-/// kernel log first.
-pub fn switch_root(found: &RealInit, args: &[String], start: StartStamp) -> Failure {
+/// Call it on the main thread with no job running. After the point of no return a failure can only be a kernel panic;
+/// it says why in the kernel log first.
+pub fn run(request: &Request, consoles: &mut Consoles) -> Failure {
+    let found = match check(request.init.as_deref()) {
+        Ok(found) => found,
+        Err(failure) => return failure,
+    };
     if std::fs::symlink_metadata(format!("{SYSROOT}/etc/initrd-release")).is_ok() {
         log::warn!(
             "the root file system has /etc/initrd-release: systemd will take it for an initramfs; remove that file"
@@ -61,7 +75,8 @@ pub fn switch_root(found: &RealInit, args: &[String], start: StartStamp) -> Fail
     }
     udev_db::seed();
     leftovers::end();
-    let stamp = if found.is_systemd { timestamps::serialize(start) } else { None };
+    let stamp = if found.is_systemd { timestamps::serialize(request.start) } else { None };
+    consoles.suspend();
     kmsg::restore_rate_limit();
     if let Err(failure) = descriptors::prepare(stamp.as_ref()) {
         log::warn!("{failure}");
@@ -70,6 +85,7 @@ pub fn switch_root(found: &RealInit, args: &[String], start: StartStamp) -> Fail
         Ok(old) => old,
         Err(failure) => {
             kmsg::lift_rate_limit();
+            consoles.resume();
             return failure;
         }
     };
@@ -81,7 +97,7 @@ pub fn switch_root(found: &RealInit, args: &[String], start: StartStamp) -> Fail
     }
     // std empties the signal mask and gives SIGPIPE its default action back; handlers end with execve(2) anyway. The
     // environment is the one that the kernel gave us, since this program never changes its own.
-    let error = init.args(args).exec();
+    let error = init.args(&request.args).exec();
     log::error!("cannot execute {}: {error}; there is nothing to go back to", found.path);
     power::end(power::Ending::Panic)
 }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use engine::mount_options::MountOptions;
-use engine::{DevName, Failure};
+use engine::Failure;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
@@ -30,14 +30,13 @@ pub fn read(path: &str, offset: u64, size: Option<u64>) -> Result<Secret, Failur
 /// # Errors
 ///
 /// [`Failure::NoKeyFile`] when it is not there, a mount's refusal, or what the operating system said.
-pub fn read_from(
-    device: &DevName,
+pub fn read_from_device(
+    device: &str,
     fstype: &str,
     path: &str,
     offset: u64,
     size: Option<u64>,
 ) -> Result<Secret, Failure> {
-    let device = &format!("/dev/{device}");
     let options = MountOptions::parse("ro,nosuid,nodev,noexec,nosymfollow");
     match fs_context::mount_detached(device, fstype, &options) {
         // An unattached mount goes away with its descriptor.

@@ -10,8 +10,6 @@ use engine::Failure;
 use rustix::fs::OFlags;
 use rustix::process::{Pid, ioctl_tiocsctty, setsid};
 
-use crate::console::{self, Consoles};
-
 /// Looked for in this order.
 const SHELLS: [(&str, &[&str]); 5] = [
     ("/bin/bash", &[]),
@@ -24,40 +22,30 @@ const SHELLS: [(&str, &[&str]); 5] = [
 const ENVIRONMENT: [(&str, &str); 4] =
     [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/"), ("TERM", "linux"), ("PS1", "rootward:\\w# ")];
 
-#[derive(Clone, Copy)]
-struct Shell {
+/// A shell that can be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shell {
     path: &'static str,
     arguments: &'static [&'static str],
 }
 
-/// Starts the image's shell on the preferred console, in a session of its own; `None` when the image has none.
-///
-/// The consoles are suspended; resume them when the shell has ended, which the caller notices by SIGCHLD.
-///
-/// # Errors
-///
-/// When the terminal cannot be opened or the program not be executed; the consoles are as before.
-pub fn spawn(consoles: &mut Consoles) -> Result<Option<Pid>, Failure> {
-    let Some(shell) = find() else { return Ok(None) };
-    consoles.suspend();
-    let started = shell.spawn(&console::preferred());
-    if started.is_err() {
-        consoles.resume();
-    }
-    started.map(Some)
-}
-
-/// The image's shell.
-fn find() -> Option<Shell> {
-    let is_executable = |path: &str| {
-        fs::metadata(path).is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
-    };
-    let found = SHELLS.iter().find(|(path, _)| is_executable(path));
-    found.map(|&(path, arguments)| Shell { path, arguments })
-}
-
 impl Shell {
-    fn spawn(self, terminal: &str) -> Result<Pid, Failure> {
+    /// The image's shell.
+    #[must_use]
+    pub fn find() -> Option<Shell> {
+        let is_executable = |path: &str| {
+            fs::metadata(path).is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
+        };
+        let found = SHELLS.iter().find(|(path, _)| is_executable(path));
+        found.map(|&(path, arguments)| Shell { path, arguments })
+    }
+
+    /// Starts it on this terminal, in a session of its own; the caller suspends the consoles before and reaps it.
+    ///
+    /// # Errors
+    ///
+    /// When the terminal cannot be opened or the program not be executed.
+    pub fn spawn(self, terminal: &str) -> Result<Pid, Failure> {
         let failed = |error: io::Error| Failure::Os {
             what: format!("start {} on {terminal}", self.path),
             errno: error.raw_os_error().unwrap_or(0),
