@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
 use crate::error::{Context, InitError, Result};
+use crate::kmsg;
 
 /// What the first steps found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,15 +82,22 @@ const LINKS: [(&str, &str); 5] = [
 const DIRECTORIES: [&str; 6] =
     ["/sysroot", "/run/initramfs", "/run/initramfs/log", "/run/lock", "/run/log", "/run/udev"];
 
-/// Mounts the API file systems that are not mounted yet and makes what belongs into them. Leaves the umask at 022.
+/// Mounts the API file systems that are not mounted yet, makes what belongs into them, and starts the log as soon as
+/// there is a `/dev`. Leaves the umask at 022.
 ///
 /// # Errors
 /// If `/proc`, `/sys`, `/dev` or `/run` cannot be mounted: nothing works without them.
 pub fn mounts() -> Result<Early> {
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let root = device_of("/").on("look at", "/")?;
-    // First of all, so that there is a log.
+    // First of all, so that there is a log for the rest.
     let devtmpfs = mount_dev(root)?;
+    let logging = kmsg::start();
+    if !Path::new("/etc/initrd-release").exists() {
+        log::warn!(
+            "the image has no /etc/initrd-release: programs in it cannot tell that they run in an initramfs"
+        );
+    }
     mount_api(&PROC, root)?;
     mount_api(&SYS, root)?;
     mount_run(root)?;
@@ -108,6 +116,11 @@ pub fn mounts() -> Result<Early> {
     for directory in DIRECTORIES {
         make_directory(directory)?;
     }
+    if let Err(error) = logging {
+        // A kernel without printk: the lines are kept for the rescue prompt.
+        log::warn!("{error}");
+    }
+    kmsg::lift_rate_limit();
     Ok(Early { devtmpfs })
 }
 
@@ -305,21 +318,13 @@ mod tree {
     }
 }
 
-/// Whether this is the initramfs at all: PID 1, and `/` is a RAM file system that may be emptied.
+/// Whether this is process 1, so that nobody unpacks an image and runs its `/init` on a live system by accident.
 ///
 /// # Errors
 /// [`InitError::Unfit`] with the reason why this program must not go on.
 pub fn check_place() -> Result<()> {
-    if rustix::process::getpid() != rustix::process::Pid::INIT {
-        return Err(InitError::unfit(
-            "rootward",
-            "this is the /init of an initramfs and has to run as process 1",
-        ));
+    if rustix::process::getpid() == rustix::process::Pid::INIT {
+        return Ok(());
     }
-    if !Path::new("/etc/initrd-release").exists() {
-        log::warn!(
-            "the image has no /etc/initrd-release: programs in it cannot tell that they run in an initramfs"
-        );
-    }
-    Ok(())
+    Err(InitError::unfit("rootward", "this is the /init of an initramfs and has to run as process 1"))
 }

@@ -56,12 +56,15 @@ pub struct KeptLine {
     pub text: Box<str>,
 }
 
-/// Opens the log; called once `/dev` is there. Lines of level info and worse go to the kernel until [`configure`]
-/// says otherwise.
+/// Opens the log; called once `/dev` is there, later calls do nothing. Lines of level info and worse go to the kernel
+/// until [`configure`] says otherwise.
 ///
 /// # Errors
 /// If the kernel log cannot be opened. Lines are kept for the rescue prompt all the same.
 pub fn start() -> Result<()> {
+    if SINK.get().is_some() {
+        return Ok(());
+    }
     let opened = open();
     let (kernel, outcome) = match opened {
         Ok(fd) => (Some(fd), Ok(())),
@@ -106,6 +109,7 @@ fn open() -> Result<OwnedFd, Errno> {
 pub fn lift_rate_limit() {
     let Some(sink) = SINK.get() else { return };
     let Ok(before) = std::fs::read(DEVKMSG) else { return };
+    // A second call finds `on`.
     if !before.starts_with(b"on") && std::fs::write(DEVKMSG, "on\n").is_ok() {
         *sink.before.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
     }
