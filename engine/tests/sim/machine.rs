@@ -1,0 +1,663 @@
+//! A simulated kernel with the hands in front of it: carries commands out, late or not at all, and raises events.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cmdline::Plan;
+use cmdline::plan::RootSpec;
+use engine::{
+    Action, CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Engine, Event, Failure, MountRequest,
+    Outcome, SecretId, SecretSource,
+};
+use ondisk::Content;
+
+use super::oracle;
+use super::rng::Rng;
+use super::world::{Arrival, Place, Reads, World, partition_name};
+
+/// The kernel's minor number of a disk or partition.
+pub fn minor(disk: usize, number: u32) -> u32 {
+    u32::try_from(disk).unwrap_or(0) * 16 + number
+}
+
+/// A block device that is there.
+#[derive(Debug, Clone)]
+struct Node {
+    volume: usize,
+    diskseq: u64,
+    parent: Option<String>,
+    number: u32,
+    minor: u32,
+    mapping: Option<(String, String)>,
+    resumed: bool,
+    slaves: Vec<String>,
+}
+
+/// What is going to happen.
+#[derive(Debug, Clone)]
+enum Item {
+    Arrive(usize),
+    Leave(usize),
+    Swap(usize, usize),
+    Uevent(String),
+    Resume(String),
+    Rescan,
+    Work(CommandId, Work),
+    Type,
+    Operator,
+    Event(Event),
+}
+
+#[derive(Debug, Clone)]
+enum Work {
+    Identify(String),
+    Load,
+    Open { device: String, name: String, secret: SecretSource },
+    ReadKey { device: String, path: String },
+    Mount(MountRequest),
+    Switch,
+}
+
+/// How the same world unfolds this time.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// Most milliseconds that an event or an answer may take.
+    pub delay: u64,
+    /// Of a hundred uevents so many come twice.
+    pub twice: u64,
+    /// Of a hundred uevents so many are lost, which is noticed a little later.
+    pub lost: u64,
+    /// Identical events all the time.
+    pub storm: bool,
+}
+
+impl Timing {
+    /// Invents one.
+    pub fn invent(rng: &mut Rng) -> Timing {
+        Timing {
+            delay: *rng.pick(&[0, 3, 50, 500, 1500]),
+            twice: *rng.pick(&[0, 10, 50]),
+            lost: *rng.pick(&[0, 0, 10, 30]),
+            storm: rng.percent(5),
+        }
+    }
+}
+
+/// The kernel and the hands.
+pub struct Machine<'a> {
+    world: &'a World,
+    plan: &'a Plan,
+    rng: Rng,
+    timing: Timing,
+    pub now: u64,
+    queue: BTreeMap<(u64, u64), Item>,
+    sequence: u64,
+    nodes: BTreeMap<String, Node>,
+    next_uevent: BTreeMap<String, u64>,
+    next_diskseq: u64,
+    next_dm: u32,
+    /// Volumes that are open, and those that are being opened.
+    opened: BTreeSet<usize>,
+    opening: BTreeMap<CommandId, usize>,
+    reads: BTreeMap<usize, u32>,
+    secrets: BTreeMap<SecretId, u32>,
+    next_secret: u64,
+    answers_typed: usize,
+    question: bool,
+    typing: bool,
+    pending_drivers: usize,
+    pub mounted: Option<(usize, String, Option<String>)>,
+    pub switched: Option<u32>,
+    pub drivers_asked: bool,
+}
+
+impl<'a> Machine<'a> {
+    pub fn new(world: &'a World, plan: &'a Plan, timing: Timing, rng: Rng) -> Machine<'a> {
+        let mut machine = Machine {
+            world,
+            plan,
+            rng,
+            timing,
+            now: 0,
+            queue: BTreeMap::new(),
+            sequence: 0,
+            nodes: BTreeMap::new(),
+            next_uevent: BTreeMap::new(),
+            next_diskseq: 1,
+            next_dm: 0,
+            opened: BTreeSet::new(),
+            opening: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            next_secret: 1,
+            answers_typed: 0,
+            question: false,
+            typing: false,
+            pending_drivers: 0,
+            mounted: None,
+            switched: None,
+            drivers_asked: false,
+        };
+        for (number, disk) in world.disks.iter().enumerate() {
+            match disk.arrival {
+                Arrival::Start => machine.appear(number, disk.volume),
+                Arrival::Late(at) => machine.at(at, Item::Arrive(number)),
+                Arrival::Driver(_) | Arrival::OtherDrivers(_) => {}
+            }
+            if let Some((from, back)) = disk.absent {
+                machine.at(from, Item::Leave(number));
+                machine.at(back, Item::Arrive(number));
+            }
+            if let Some((at, volume)) = disk.swapped {
+                machine.at(at, Item::Swap(number, volume));
+            }
+        }
+        machine
+    }
+
+    fn at(&mut self, time: u64, item: Item) {
+        self.sequence += 1;
+        self.queue.insert((time.max(self.now), self.sequence), item);
+    }
+
+    fn soon(&mut self, item: Item) {
+        let delay = self.rng.below(self.timing.delay + 1);
+        self.at(self.now + delay, item);
+    }
+
+    /// When the next thing happens.
+    pub fn next_time(&self) -> Option<u64> {
+        self.queue.keys().next().map(|(time, _)| *time)
+    }
+
+    /// Somebody is being asked for a passphrase.
+    pub fn is_asking(&self) -> bool {
+        self.question
+    }
+
+    /// Lets the next thing happen; gives the events that the engine is to be told.
+    pub fn step(&mut self, engine: &Engine) -> Vec<Event> {
+        let Some(((time, _), item)) = self.queue.pop_first() else { return Vec::new() };
+        self.now = time;
+        match item {
+            Item::Event(event) => vec![event],
+            Item::Arrive(disk) => {
+                if !self.nodes.contains_key(&self.world.disks[disk].name) {
+                    let late = !matches!(self.world.disks[disk].arrival, Arrival::OtherDrivers(_))
+                        || self.drivers_asked;
+                    if late {
+                        self.appear(disk, self.world.disks[disk].volume);
+                    }
+                    if matches!(self.world.disks[disk].arrival, Arrival::Driver(_) | Arrival::OtherDrivers(_))
+                    {
+                        return self.driver_done();
+                    }
+                }
+                Vec::new()
+            }
+            Item::Leave(disk) => {
+                if !self.in_use(disk) {
+                    for name in self.disappear(disk) {
+                        self.notify(&name);
+                    }
+                }
+                Vec::new()
+            }
+            Item::Swap(disk, volume) => self.swap(disk, volume),
+            Item::Uevent(name) => vec![self.report(&name)],
+            Item::Resume(name) => {
+                if let Some(node) = self.nodes.get_mut(&name) {
+                    node.resumed = true;
+                    self.notify(&name);
+                }
+                Vec::new()
+            }
+            Item::Rescan => self.rescan(engine),
+            Item::Work(id, work) => self.finish(id, work).into_iter().collect(),
+            Item::Type => self.type_answer().into_iter().collect(),
+            Item::Operator => vec![Event::Retry],
+        }
+    }
+
+    fn driver_done(&mut self) -> Vec<Event> {
+        self.pending_drivers = self.pending_drivers.saturating_sub(1);
+        vec![self.drivers()]
+    }
+
+    fn drivers(&self) -> Event {
+        let hanging = usize::from(self.world.driver_hangs);
+        Event::Drivers(DriverFacts { pending: self.pending_drivers + hanging, ..DriverFacts::default() })
+    }
+
+    fn appear(&mut self, disk: usize, volume: usize) {
+        let spec = &self.world.disks[disk];
+        let diskseq = self.next_diskseq;
+        self.next_diskseq += 1;
+        let node = Node {
+            volume,
+            diskseq,
+            parent: None,
+            number: 0,
+            minor: minor(disk, 0),
+            mapping: None,
+            resumed: true,
+            slaves: Vec::new(),
+        };
+        let mut names = vec![spec.name.clone()];
+        for (number, volume) in &spec.partitions {
+            let name = partition_name(&spec.name, *number);
+            let partition = Node {
+                volume: *volume,
+                parent: Some(spec.name.clone()),
+                number: *number,
+                minor: minor(disk, *number),
+                ..node.clone()
+            };
+            self.nodes.insert(name.clone(), partition);
+            names.push(name);
+        }
+        self.nodes.insert(spec.name.clone(), node);
+        for name in names {
+            self.notify(&name);
+        }
+    }
+
+    fn disappear(&mut self, disk: usize) -> Vec<String> {
+        let spec = &self.world.disks[disk];
+        let mut names: Vec<String> =
+            spec.partitions.iter().map(|(number, _)| partition_name(&spec.name, *number)).collect();
+        names.push(spec.name.clone());
+        names.retain(|name| self.nodes.remove(name).is_some());
+        names
+    }
+
+    fn in_use(&self, disk: usize) -> bool {
+        let on_it = |volume: usize| self.world.disk_of(volume) == disk;
+        self.opened.iter().any(|volume| on_it(*volume))
+            || self.opening.values().any(|volume| on_it(*volume))
+            || self.mounted.as_ref().is_some_and(|(volume, ..)| on_it(*volume))
+            || self.queue.values().any(|item| match item {
+                Item::Work(_, Work::Mount(request)) => {
+                    self.nodes.get(&request.device.0).is_some_and(|node| on_it(node.volume))
+                }
+                _ => false,
+            })
+    }
+
+    /// Told at once: what happens inside the mount call itself no order of events can guard against.
+    fn swap(&mut self, disk: usize, volume: usize) -> Vec<Event> {
+        let open = self.opened.iter().any(|open| self.world.disk_of(*open) == disk);
+        let used = open || self.mounted.as_ref().is_some_and(|(used, ..)| self.world.disk_of(*used) == disk);
+        if used || self.opening.values().any(|one| self.world.disk_of(*one) == disk) {
+            return Vec::new();
+        }
+        let gone = self.disappear(disk);
+        if gone.is_empty() {
+            return Vec::new();
+        }
+        self.appear(disk, volume);
+        // Sometimes the two events arrive as one.
+        let mut events = Vec::new();
+        if self.rng.percent(50) {
+            events.extend(gone.iter().map(|name| Event::Gone(DevName(name.clone()))));
+        }
+        events.extend(gone.iter().map(|name| self.report(name)));
+        events
+    }
+
+    fn notify(&mut self, name: &str) {
+        if self.timing.lost > 0 && self.rng.percent(self.timing.lost) {
+            self.soon(Item::Rescan);
+            return;
+        }
+        let copies =
+            if self.timing.storm { 30 } else { 1 + usize::from(self.rng.percent(self.timing.twice)) };
+        for _ in 0..copies {
+            // The kernel keeps the order of one device's events.
+            let earliest = self.next_uevent.get(name).copied().unwrap_or(0).max(self.now);
+            let time = earliest + self.rng.below(self.timing.delay + 1);
+            self.next_uevent.insert(name.to_owned(), time);
+            self.at(time, Item::Uevent(name.to_owned()));
+        }
+    }
+
+    fn report(&self, name: &str) -> Event {
+        match self.facts(name) {
+            Some(facts) => Event::Device(DevName(name.to_owned()), facts),
+            None => Event::Gone(DevName(name.to_owned())),
+        }
+    }
+
+    fn facts(&self, name: &str) -> Option<DeviceFacts> {
+        let node = self.nodes.get(name)?;
+        let volume = &self.world.volumes[node.volume];
+        let disk = self.world.disk_of(node.volume);
+        let (ids, serial) = match volume.place {
+            Place::Disk(_) => (
+                vec![format!("sim-{}", self.world.disks[disk].serial)],
+                Some(self.world.disks[disk].serial.clone()),
+            ),
+            _ => (Vec::new(), None),
+        };
+        let dm = node.mapping.as_ref().filter(|_| node.resumed);
+        Some(DeviceFacts {
+            major: if node.mapping.is_some() { 253 } else { 8 },
+            minor: node.minor,
+            parent: node.parent.clone().map(DevName),
+            partn: node.parent.as_ref().map(|_| node.number),
+            size: if node.mapping.is_some() && !node.resumed { 0 } else { volume.size },
+            sector_size: 512,
+            diskseq: node.diskseq,
+            dm: dm.map(|(name, uuid)| DmFacts { name: name.clone(), uuid: uuid.clone() }),
+            slaves: node.slaves.iter().cloned().map(DevName).collect(),
+            serial,
+            ids,
+            ..DeviceFacts::default()
+        })
+    }
+
+    fn rescan(&mut self, engine: &Engine) -> Vec<Event> {
+        let known = engine.table().iter().map(|device| device.name.0.clone());
+        let mut events: Vec<Event> = known
+            .filter(|name| !self.nodes.contains_key(name))
+            .map(|name| Event::Gone(DevName(name)))
+            .collect();
+        let mut names: Vec<String> = self.nodes.keys().cloned().collect();
+        self.shuffle(&mut names);
+        events.extend(names.iter().map(|name| self.report(name)));
+        events
+    }
+
+    fn shuffle(&mut self, names: &mut [String]) {
+        for at in (1..names.len()).rev() {
+            names.swap(at, self.rng.index(at + 1));
+        }
+    }
+
+    /// The volume behind a kernel name.
+    pub fn volume(&self, name: &str) -> Option<usize> {
+        self.nodes.get(name).map(|node| node.volume)
+    }
+
+    /// The dm name behind a kernel name.
+    pub fn mapping(&self, name: &str) -> Option<String> {
+        self.nodes.get(name)?.mapping.as_ref().map(|(name, _)| name.clone())
+    }
+
+    /// Whether a container is open or being opened.
+    pub fn is_open(&self, volume: usize) -> bool {
+        self.opened.contains(&volume) || self.opening.values().any(|other| *other == volume)
+    }
+
+    /// Whether a mapping is being made.
+    pub fn is_opening(&self) -> bool {
+        !self.opening.is_empty()
+    }
+
+    /// Containers that are there and locked.
+    pub fn locked(&self) -> Vec<usize> {
+        self.nodes
+            .values()
+            .map(|node| node.volume)
+            .filter(|volume| self.world.volumes[*volume].luks.is_some() && !self.opened.contains(volume))
+            .collect()
+    }
+
+    /// Begins what the engine asks for. Gives the events that follow at once.
+    pub fn carry_out(&mut self, id: CommandId, action: &Action) {
+        match action {
+            Action::Coldplug => self.coldplug(),
+            Action::Identify(device) => self.identify(id, &device.0),
+            Action::LoadModules(_) => self.soon(Item::Work(id, Work::Load)),
+            Action::LoadOtherDrivers => self.load_other_drivers(),
+            Action::OpenCrypt { device, name, secret, .. } => {
+                if let Some(volume) = self.volume(&device.0) {
+                    self.opening.insert(id, volume);
+                }
+                let work =
+                    Work::Open { device: device.0.clone(), name: name.clone(), secret: secret.clone() };
+                let time = self.now + self.rng.between(20, 3_000);
+                self.at(time, Item::Work(id, work));
+            }
+            Action::ReadKey { device, path, .. } => {
+                self.soon(Item::Work(id, Work::ReadKey { device: device.0.clone(), path: path.clone() }));
+            }
+            Action::AskPassphrase { .. } => {
+                self.question = true;
+                self.start_typing();
+            }
+            Action::StopAsking => self.question = false,
+            Action::Mount(request) => {
+                let time = self.now + self.rng.between(1, 800);
+                self.at(time, Item::Work(id, Work::Mount(request.clone())));
+            }
+            Action::SwitchRoot { .. } => self.soon(Item::Work(id, Work::Switch)),
+            Action::Break(_) => {
+                let time = self.now + self.rng.between(10, 200_000);
+                self.at(time, Item::Event(Event::Continue));
+            }
+            Action::LoadInputDrivers
+            | Action::Link(..)
+            | Action::Say(..)
+            | Action::Explain(..)
+            | Action::Rescue
+            | Action::GiveUp(_) => {}
+        }
+    }
+
+    /// The operator tries again after a stop.
+    pub fn retry_later(&mut self) {
+        let time = self.now + self.rng.between(100, 20_000);
+        self.at(time, Item::Operator);
+    }
+
+    fn coldplug(&mut self) {
+        let mut names: Vec<String> = self.nodes.keys().cloned().collect();
+        self.shuffle(&mut names);
+        for name in names {
+            let event = self.report(&name);
+            self.at(self.now, Item::Event(event));
+        }
+        for (number, disk) in self.world.disks.iter().enumerate() {
+            if let Arrival::Driver(after) = disk.arrival {
+                self.pending_drivers += 1;
+                self.at(self.now + after, Item::Arrive(number));
+            }
+        }
+        let drivers = self.drivers();
+        self.at(self.now, Item::Event(drivers));
+        self.at(self.now, Item::Event(Event::Coldplugged));
+    }
+
+    fn load_other_drivers(&mut self) {
+        self.drivers_asked = true;
+        let before = self.pending_drivers;
+        for (number, disk) in self.world.disks.iter().enumerate() {
+            if let Arrival::OtherDrivers(after) = disk.arrival {
+                self.pending_drivers += 1;
+                self.at(self.now + after, Item::Arrive(number));
+            }
+        }
+        if self.pending_drivers != before {
+            let drivers = self.drivers();
+            self.at(self.now, Item::Event(drivers));
+        }
+    }
+
+    fn identify(&mut self, id: CommandId, name: &str) {
+        let reads = self.volume(name).map_or(Reads::Fine, |volume| self.world.volumes[volume].reads);
+        let work = Item::Work(id, Work::Identify(name.to_owned()));
+        match reads {
+            Reads::Hangs => {}
+            Reads::Slow(ms) => self.at(self.now + ms, work),
+            _ => self.soon(work),
+        }
+    }
+
+    fn start_typing(&mut self) {
+        if !self.typing
+            && let Some((delay, _)) = self.world.typed.get(self.answers_typed)
+        {
+            self.typing = true;
+            self.at(self.now + delay, Item::Type);
+        }
+    }
+
+    fn type_answer(&mut self) -> Option<Event> {
+        self.typing = false;
+        if !self.question {
+            return None;
+        }
+        let (_, secret) = *self.world.typed.get(self.answers_typed)?;
+        self.answers_typed += 1;
+        self.question = false;
+        Some(Event::Typed(self.keep(secret)))
+    }
+
+    fn keep(&mut self, secret: u32) -> SecretId {
+        let id = SecretId(self.next_secret);
+        self.next_secret += 1;
+        self.secrets.insert(id, secret);
+        id
+    }
+
+    fn finish(&mut self, id: CommandId, work: Work) -> Option<Event> {
+        let result = match work {
+            Work::Identify(name) => return Some(self.identified(id, &name)),
+            Work::Load if self.rng.percent(10) => Err(Failure::NoModule("some".into())),
+            Work::Load => Ok(Outcome::Done),
+            Work::Open { device, name, secret } => {
+                self.opening.remove(&id);
+                self.open(&device, &name, &secret)
+            }
+            Work::ReadKey { device, path } => self.read_key(&device, &path),
+            Work::Mount(request) => self.mount(&request),
+            Work::Switch => {
+                let (volume, ..) = self.mounted.clone()?;
+                if self.world.volumes[volume].has_init {
+                    self.switched = Some(self.world.volumes[volume].tag);
+                    return None;
+                }
+                Err(Failure::NoInit(vec![("/sbin/init".into(), "does not exist".into())]))
+            }
+        };
+        Some(match result {
+            Ok(outcome) => Event::Done(id, outcome),
+            Err(failure) => Event::Failed(id, failure),
+        })
+    }
+
+    fn identified(&mut self, id: CommandId, name: &str) -> Event {
+        let Some(volume) = self.volume(name) else { return Event::Failed(id, Failure::Gone) };
+        let failure = || Failure::Os { what: format!("read /dev/{name}"), errno: 5 };
+        match self.world.volumes[volume].reads {
+            Reads::Broken => return Event::Failed(id, failure()),
+            Reads::FailsFirst(times) => {
+                let count = self.reads.entry(volume).or_default();
+                *count += 1;
+                if *count <= times {
+                    // The drive gets ready, and the kernel says so.
+                    self.at(self.now + 20, Item::Uevent(name.to_owned()));
+                    return Event::Failed(id, failure());
+                }
+            }
+            _ => {}
+        }
+        Event::Identified(id, self.content(volume))
+    }
+
+    fn content(&self, volume: usize) -> Content {
+        self.world.volumes[volume].content.clone()
+    }
+
+    fn open(&mut self, device: &str, name: &str, secret: &SecretSource) -> Result<Outcome, Failure> {
+        let volume = self.volume(device).ok_or(Failure::Gone)?;
+        if self.world.crypt_missing {
+            return Err(Failure::Os { what: format!("map {device}"), errno: 19 });
+        }
+        let Some((right, inner)) = &self.world.volumes[volume].luks else {
+            return Err(Failure::Other(format!("{device} is no LUKS container")));
+        };
+        let number = match secret {
+            SecretSource::Held(id) => self.secrets.get(id).copied().ok_or(Failure::WrongSecret)?,
+            SecretSource::File { path, .. } => self
+                .world
+                .image_keys
+                .iter()
+                .find(|(known, _)| known == path)
+                .map(|(_, secret)| *secret)
+                .ok_or_else(|| Failure::NoKeyFile(path.clone()))?,
+        };
+        if !right.contains(&number) {
+            return Err(Failure::WrongSecret);
+        }
+        let taken =
+            self.nodes.values().any(|node| node.mapping.as_ref().is_some_and(|(taken, _)| taken == name));
+        if taken {
+            return Err(Failure::Os { what: format!("make /dev/mapper/{name}"), errno: 17 });
+        }
+        self.opened.insert(volume);
+        let uuid = self.world.volumes[volume].content.signatures[0].uuid.clone().unwrap_or_default();
+        let dm = format!("dm-{}", self.next_dm);
+        let node = Node {
+            volume: *inner,
+            diskseq: self.next_diskseq,
+            parent: None,
+            number: 0,
+            minor: self.next_dm,
+            mapping: Some((name.to_owned(), format!("CRYPT-LUKS2-{}-{name}", uuid.replace('-', "")))),
+            resumed: false,
+            slaves: vec![device.to_owned()],
+        };
+        self.next_dm += 1;
+        self.next_diskseq += 1;
+        self.nodes.insert(dm.clone(), node);
+        self.notify(&dm);
+        self.soon(Item::Resume(dm));
+        Ok(Outcome::Done)
+    }
+
+    fn read_key(&mut self, device: &str, path: &str) -> Result<Outcome, Failure> {
+        let volume = self.volume(device).ok_or(Failure::Gone)?;
+        match &self.world.volumes[volume].key_file {
+            Some((known, secret)) if known == path => {
+                let secret = *secret;
+                Ok(Outcome::Secret(self.keep(secret)))
+            }
+            _ => Err(Failure::NoKeyFile(path.to_owned())),
+        }
+    }
+
+    fn mount(&mut self, request: &MountRequest) -> Result<Outcome, Failure> {
+        let name = &request.device.0;
+        let volume = self.volume(name).ok_or(Failure::Gone)?;
+        let truth = &self.world.volumes[volume];
+        let fits = matches!(truth.content.signatures.as_slice(), [one]
+            if one.kind.is_filesystem() && request.fstypes.iter().any(|fstype| fstype == one.kind.name()));
+        if !truth.mountable || !fits {
+            return Err(Failure::Os { what: format!("mount /dev/{name}"), errno: 22 });
+        }
+        self.mounted = Some((volume, name.clone(), self.mapping(name)));
+        Ok(Outcome::Done)
+    }
+
+    /// Whether opening this container is allowed when other ways exist.
+    pub fn root_is_in_sight(&self, engine: &Engine) -> bool {
+        let Some(spec) = &self.plan.root.spec else { return false };
+        let by_table = matches!(spec, RootSpec::PartUuid { .. } | RootSpec::PartLabel(_));
+        let is_known = |device: &engine::table::Device| device.content().is_some();
+        engine.table().iter().any(|device| {
+            let Some(volume) = self.volume(&device.name.0) else { return false };
+            let parent = device.facts.parent.as_ref().and_then(|parent| engine.table().get(parent));
+            if by_table && !parent.is_some_and(is_known) {
+                return false;
+            }
+            let truth = &self.world.volumes[volume];
+            let known = device.content().is_some_and(|content| *content == truth.content);
+            let mapping = self.mapping(&device.name.0);
+            known
+                && truth.mountable
+                && truth.content.only().is_some_and(|one| one.kind.is_filesystem())
+                && oracle::is_named(spec, self.world, volume, &device.name.0, mapping.as_deref())
+        })
+    }
+}
