@@ -102,9 +102,8 @@ impl Consoles {
         Ok(Consoles { terminals, question: None, loglevel: None, watch, bell })
     }
 
-    /// Whether nobody can be asked.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
         self.terminals.is_empty()
     }
 

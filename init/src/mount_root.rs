@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cmdline::plan::Access;
 use engine::fstab;
@@ -20,18 +21,8 @@ pub const SYSROOT: &str = "/sysroot";
 /// Most bytes of the root's fstab that are read.
 const FSTAB_MAX: u64 = 256 << 10;
 
-/// A mounted root.
-#[derive(Debug)]
-pub struct Mounted {
-    /// Its top directory.
-    pub root: OwnedFd,
-    /// Node it was mounted from.
-    pub device: String,
-    /// Type that took.
-    pub fstype: String,
-    /// Whether it ended up read-only.
-    pub read_only: bool,
-}
+/// Whether what is at [`SYSROOT`] was put there by [`mount`].
+static OURS: AtomicBool = AtomicBool::new(false);
 
 /// Mounts root at [`SYSROOT`].
 ///
@@ -41,12 +32,19 @@ pub struct Mounted {
 /// an entry. A symbolic link in the file's place is not followed. A device that the kernel holds read-only is mounted
 /// read-only, whatever was asked.
 ///
+/// What an earlier call mounted goes away first; what somebody mounted there by hand, from a rescue shell, is taken as
+/// the root.
+///
 /// # Errors
 ///
 /// What each type was refused for; nothing stays mounted.
-pub fn mount(request: &MountRequest) -> Result<Mounted, Failure> {
+pub fn mount(request: &MountRequest) -> Result<(), Failure> {
     if is_mounted() {
-        return Err(Failure::Other(format!("{SYSROOT} is a mount point already; root is mounted only once")));
+        if !OURS.load(Ordering::Relaxed) {
+            log::warn!("something was mounted on {SYSROOT} by hand; it is taken as the root file system");
+            return Ok(());
+        }
+        unmount()?;
     }
     fs::create_dir_all(SYSROOT).map_err(|error| os(format!("create {SYSROOT}"), &error))?;
     let device = format!("/dev/{}", request.device);
@@ -67,28 +65,20 @@ pub fn mount(request: &MountRequest) -> Result<Mounted, Failure> {
         first.read_only = Some(true);
     }
     let fstype = mount_first_that_takes(&device, &request.fstypes, &mut first)?;
-    let root =
-        rustix::fs::open(SYSROOT, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|errno| Failure::Os { what: format!("open {SYSROOT}"), errno: errno.raw_os_error() })?;
-    let settled = if ask_fstab { apply_fstab(&root, request, options, &first) } else { first };
-    let read_only = settled.read_only == Some(true);
-    log::info!("root is {device}: {fstype}, {}", if read_only { "read-only" } else { "read-write" });
-    Ok(Mounted { root, device, fstype, read_only })
+    OURS.store(true, Ordering::Relaxed);
+    let settled = if ask_fstab { apply_fstab(request, options, first) } else { first };
+    let access = if settled.read_only == Some(true) { "read-only" } else { "read-write" };
+    log::info!("root is {device}: {fstype}, {access}");
+    Ok(())
 }
 
-/// Unmounts what [`mount`] mounted, to try again; lazily, since a rescue shell may stand in it.
-///
-/// # Errors
-///
-/// umount2(2)'s.
-pub fn unmount() -> Result<(), Failure> {
+/// Lazily, since a rescue shell may stand in it.
+fn unmount() -> Result<(), Failure> {
     rustix::mount::unmount(SYSROOT, rustix::mount::UnmountFlags::DETACH)
         .map_err(|errno| Failure::Os { what: format!("unmount {SYSROOT}"), errno: errno.raw_os_error() })
 }
 
-/// Whether something is mounted at [`SYSROOT`], e.g. by hand from a rescue shell.
-#[must_use]
-pub fn is_mounted() -> bool {
+fn is_mounted() -> bool {
     let (Ok(here), Ok(above)) = (rustix::fs::stat(SYSROOT), rustix::fs::stat("/")) else { return false };
     here.st_dev != above.st_dev
 }
@@ -148,13 +138,12 @@ fn mount_one(device: &str, fstype: &str, options: &MountOptions) -> Result<(), R
 }
 
 /// Brings the mount from `now` to what the root's fstab leaves or adds to `asked`; gives the options in force.
-fn apply_fstab(
-    root: &OwnedFd,
-    request: &MountRequest,
-    asked: MountOptions,
-    now: &MountOptions,
-) -> MountOptions {
-    let entry = match new_root::read_text(root, "/etc/fstab", FSTAB_MAX, true) {
+fn apply_fstab(request: &MountRequest, asked: MountOptions, now: MountOptions) -> MountOptions {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let text = rustix::fs::open(SYSROOT, flags, Mode::empty())
+        .map_err(io::Error::from)
+        .and_then(|root| new_root::read_text(root, "/etc/fstab", FSTAB_MAX, true));
+    let entry = match text {
         Ok(text) => fstab::root_entry(&text),
         Err(error) => {
             log::debug!("the root's /etc/fstab is not used: {error}");
@@ -162,14 +151,14 @@ fn apply_fstab(
         }
     };
     let wanted = wanted_options(entry.as_ref(), request, asked);
-    if wanted == *now {
+    if wanted == now {
         return wanted;
     }
     match fs_context::remount(SYSROOT, &wanted.clone().for_remount()) {
         Ok(()) => wanted,
         Err(errno) if wanted.data.is_empty() => {
             log::warn!("root stays as it was mounted: remount refused ({errno})");
-            now.clone()
+            now
         }
         Err(errno) => {
             log::warn!(
@@ -181,7 +170,7 @@ fn apply_fstab(
                 Ok(()) => plain,
                 Err(errno) => {
                     log::warn!("root stays as it was mounted: remount refused ({errno})");
-                    now.clone()
+                    now
                 }
             }
         }
