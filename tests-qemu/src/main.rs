@@ -1,4 +1,5 @@
-//! `rootward-qemu-test [--list] [--jobs N] [--init FILE] [--rootward FILE] [FILTER]...`: the scenarios without
+//! `rootward-qemu-test [--list] [--jobs N] [--init FILE] [--rootward FILE] [--results DIR]
+//! [FILTER]...`: the scenarios without
 //! xtask, on other binaries than those of `cargo xtask build` if need be.
 
 use std::path::Path;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
             }
             "--init" => options.init = arguments.next().map_or(options.init, Into::into),
             "--rootward" => options.rootward = arguments.next().map_or(options.rootward, Into::into),
+            "--results" => options.results = arguments.next().map_or(options.results, Into::into),
             _ => options.filters.push(argument),
         }
     }

@@ -26,6 +26,8 @@ pub struct Options {
     pub rootward: PathBuf,
     /// The `/init` under test.
     pub init: PathBuf,
+    /// Where logs and verdicts go, one directory per scenario. Two runs at once need two of them.
+    pub results: PathBuf,
     /// Only scenarios whose name contains one of these; all if there is none.
     pub filters: Vec<String>,
     /// Only print the names.
@@ -43,6 +45,7 @@ impl Options {
             checkout: checkout.to_owned(),
             rootward: directory.join("rootward"),
             init: directory.join("init"),
+            results: checkout.join("target/qemu-test"),
             filters: Vec::new(),
             list: false,
             jobs: 2,
@@ -97,10 +100,10 @@ pub fn run(options: &Options) -> Result<Summary, Error> {
         }
         return Ok(Summary::default());
     }
-    let results = options.checkout.join("target/qemu-test");
-    fs::create_dir_all(&results).map_err(Error::io(&results))?;
+    let results = &options.results;
+    fs::create_dir_all(results).map_err(Error::io(results))?;
     let under_test = UnderTest { rootward: options.rootward.clone(), init: options.init.clone() };
-    let bed = Bed::prepare(&options.checkout, under_test, &results)?;
+    let bed = Bed::prepare(&options.checkout, under_test, results)?;
     say(&format!("{} scenarios under {:?}", selected.len(), bed.accel));
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(Vec::new());
@@ -108,7 +111,7 @@ pub fn run(options: &Options) -> Result<Summary, Error> {
         for _ in 0..options.jobs.max(1) {
             scope.spawn(|| {
                 while let Some(scenario) = selected.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = run_one(scenario, &bed, &results);
+                    let outcome = run_one(scenario, &bed, results);
                     report(&outcome);
                     if let Ok(mut outcomes) = outcomes.lock() {
                         outcomes.push(outcome);
