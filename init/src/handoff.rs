@@ -33,7 +33,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::clock::StartStamp;
 use crate::console::Consoles;
 use crate::mount_root::SYSROOT;
-use crate::{kmsg, power};
+use crate::{kmsg, power, signals};
 
 pub use real_init::RealInit;
 
@@ -95,8 +95,11 @@ pub fn run(request: &Request, consoles: &mut Consoles) -> Failure {
     if let Some(stamp) = &stamp {
         init.args(timestamps::arguments(stamp));
     }
-    // std empties the signal mask and gives SIGPIPE its default action back; handlers end with execve(2) anyway. The
-    // environment is the one that the kernel gave us, since this program never changes its own.
+    // std leaves the signal mask of an exec without fork as it is.
+    if let Err(error) = signals::restore() {
+        log::warn!("{error}");
+    }
+    // The environment is the one that the kernel gave us, since this program never changes its own.
     let error = init.args(&request.args).exec();
     log::error!("cannot execute {}: {error}; there is nothing to go back to", found.path);
     power::end(power::Ending::Panic)
