@@ -105,7 +105,7 @@ impl Sysfs {
         } else if name.0.starts_with("md") {
             facts.slaves = slaves(&path);
         } else {
-            let identity = by_id::identity(&name.0, &link, &directory);
+            let identity = by_id::identity(&name.0, &link, &directory, &self.root);
             facts.serial = identity.serial;
             facts.ids = identity.links;
             facts.path = by_path::path(&link, &self.root);
@@ -214,5 +214,230 @@ impl Attributes {
     /// The decimal number that an attribute holds.
     pub(crate) fn number<N: std::str::FromStr>(&self, name: &str) -> Option<N> {
         self.read(name)?.trim().parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A `/sys` in miniature.
+    struct Tree(PathBuf);
+
+    impl Tree {
+        fn new(name: &str) -> Tree {
+            let root = std::env::temp_dir().join(format!("rootward-sysfs-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&root).unwrap();
+            Tree(root)
+        }
+
+        fn write(&self, path: &str, contents: impl AsRef<[u8]>) {
+            let path = self.0.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, contents).unwrap();
+        }
+
+        fn link(&self, path: &str, target: &str) {
+            let path = self.0.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(target, path).unwrap();
+        }
+
+        /// A device with its subsystem, and all that the kernel makes for a disk below it.
+        fn disk(&self, devices: &[(&str, &str)], class: &str, name: &str, number: u32) -> String {
+            for (device, subsystem) in devices {
+                let depth = device.split('/').count();
+                self.link(&format!("{device}/subsystem"), &format!("{}bus/{subsystem}", "../".repeat(depth)));
+            }
+            let below = devices.last().map_or("devices/virtual", |(device, _)| device);
+            let path = format!("{below}/{class}{name}");
+            self.write(
+                &format!("{path}/uevent"),
+                format!("MAJOR=8\nMINOR={number}\nDEVNAME={name}\nDEVTYPE=disk\nDISKSEQ=7\n"),
+            );
+            self.write(&format!("{path}/size"), "2048\n");
+            self.write(&format!("{path}/ro"), "0\n");
+            self.write(&format!("{path}/diskseq"), "7\n");
+            self.write(&format!("{path}/queue/logical_block_size"), "4096\n");
+            self.link(&format!("class/block/{name}"), &format!("../../{path}"));
+            path
+        }
+
+        fn facts(&self, name: &str) -> Option<DeviceFacts> {
+            Sysfs::below(&self.0).facts(&name.into()).unwrap()
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_virtio_disk_and_its_partition() {
+        let tree = Tree::new("virtio");
+        let pci = "devices/pci0000:00/0000:00:02.0/0000:01:00.0";
+        let bridge = "devices/pci0000:00/0000:00:02.0";
+        let disk = tree.disk(
+            &[(bridge, "pci"), (pci, "pci"), (&format!("{pci}/virtio1"), "virtio")],
+            "block/",
+            "vda",
+            0,
+        );
+        tree.write(&format!("{disk}/serial"), "root disk\n");
+        let partition = format!("{disk}/vda2");
+        tree.write(&format!("{partition}/uevent"), "MAJOR=8\nMINOR=2\nDEVTYPE=partition\nPARTN=2\n");
+        tree.write(&format!("{partition}/size"), "8\n");
+        tree.write(&format!("{partition}/ro"), "1\n");
+        tree.link("class/block/vda2", &format!("../../{partition}"));
+
+        let facts = tree.facts("vda").unwrap();
+        assert_eq!((facts.major, facts.minor, facts.size, facts.sector_size), (8, 0, 2048 * 512, 4096));
+        assert_eq!((facts.read_only, facts.diskseq, &facts.parent, facts.partn), (false, 7, &None, None));
+        assert_eq!(facts.serial.as_deref(), Some("root disk"));
+        assert_eq!(facts.ids, ["virtio-root_disk"]);
+        assert_eq!(facts.path.as_deref(), Some("pci-0000:01:00.0"), "bridges do not appear");
+
+        let facts = tree.facts("vda2").unwrap();
+        assert_eq!((facts.parent, facts.partn), (Some("vda".into()), Some(2)));
+        assert_eq!((facts.size, facts.sector_size, facts.read_only, facts.diskseq), (4096, 4096, true, 7));
+        assert!(facts.ids.is_empty() && facts.path.is_none(), "those of the disk count");
+
+        assert_eq!(Sysfs::below(&tree.0).block_devices(), ["vda".into(), "vda2".into()]);
+        assert_eq!(tree.facts("vdb"), None);
+    }
+
+    #[test]
+    fn an_nvme_disk() {
+        let tree = Tree::new("nvme");
+        let pci = "devices/pci0000:00/0000:00:05.0";
+        let disk = tree.disk(&[(pci, "pci"), (&format!("{pci}/nvme/nvme0"), "nvme")], "", "nvme0n1", 0);
+        tree.link(&format!("{disk}/device"), "..");
+        tree.write(&format!("{pci}/nvme/nvme0/serial"), "deadbeef            \n");
+        tree.write(&format!("{pci}/nvme/nvme0/model"), "QEMU NVMe Ctrl                          \n");
+        tree.write(&format!("{disk}/wwid"), "nvme.1b36-64656164-51454d55-00000001\n");
+        tree.write(&format!("{disk}/nsid"), "1\n");
+        let facts = tree.facts("nvme0n1").unwrap();
+        assert_eq!(
+            facts.ids,
+            [
+                "nvme-QEMU_NVMe_Ctrl_deadbeef",
+                "nvme-QEMU_NVMe_Ctrl_deadbeef_1",
+                "nvme-nvme.1b36-64656164-51454d55-00000001"
+            ]
+        );
+        assert_eq!(facts.serial.as_deref(), Some("deadbeef"));
+        assert_eq!(facts.path.as_deref(), Some("pci-0000:00:05.0-nvme-1"));
+        // A path of a multipath disk has no node and no number.
+        tree.write(&format!("{disk}/uevent"), "DEVTYPE=disk\n");
+        assert_eq!(tree.facts("nvme0n1"), None);
+    }
+
+    #[test]
+    fn scsi_ata_and_usb_disks() {
+        let tree = Tree::new("scsi");
+        let pci = "devices/pci0000:00/0000:00:05.0";
+        let virtio = format!("{pci}/virtio2");
+        let (host, target) = (format!("{virtio}/host2"), format!("{virtio}/host2/target2:0:1"));
+        let device = format!("{target}/2:0:1:3");
+        let scsi: [(&str, &str); 5] =
+            [(pci, "pci"), (&virtio, "virtio"), (&host, "scsi"), (&target, "scsi"), (&device, "scsi")];
+        let disk = tree.disk(&scsi, "block/", "sda", 0);
+        tree.link(&format!("{disk}/device"), "../..");
+        tree.write(&format!("{device}/vendor"), "QEMU    \n");
+        tree.write(&format!("{device}/model"), "QEMU HARDDISK   \n");
+        tree.write(&format!("{device}/vpd_pg83"), b"\x00\x83\x00\x09\x02\x00\x00\x05disk1");
+        let facts = tree.facts("sda").unwrap();
+        assert_eq!(facts.ids, ["scsi-0QEMU_QEMU_HARDDISK_disk1"]);
+        assert_eq!(facts.serial.as_deref(), Some("disk1"));
+        assert_eq!(facts.path.as_deref(), Some("pci-0000:00:05.0-scsi-0:0:1:3"));
+
+        let pci = "devices/pci0000:00/0000:00:1f.2";
+        let (host, target) = (format!("{pci}/ata5/host6"), format!("{pci}/ata5/host6/target6:0:0"));
+        let device = format!("{target}/6:0:0:0");
+        tree.disk(
+            &[(pci, "pci"), (&host, "scsi"), (&target, "scsi"), (&device, "scsi")],
+            "block/",
+            "sdb",
+            16,
+        );
+        tree.write(&format!("{pci}/ata5/ata_port/ata5/port_no"), "3\n");
+        assert_eq!(tree.facts("sdb").unwrap().path.as_deref(), Some("pci-0000:00:1f.2-ata-3.0"));
+
+        let pci = "devices/pci0000:00/0000:00:1d.0";
+        let usb = [format!("{pci}/usb1"), format!("{pci}/usb1/1-4"), format!("{pci}/usb1/1-4/1-4:1.0")];
+        let (host, target) = (format!("{}/host7", usb[2]), format!("{}/host7/target7:0:0", usb[2]));
+        let device = format!("{target}/7:0:0:0");
+        let chain: [(&str, &str); 7] = [
+            (pci, "pci"),
+            (&usb[0], "usb"),
+            (&usb[1], "usb"),
+            (&usb[2], "usb"),
+            (&host, "scsi"),
+            (&target, "scsi"),
+            (&device, "scsi"),
+        ];
+        let disk = tree.disk(&chain, "block/", "sdc", 32);
+        tree.link(&format!("{disk}/device"), "../..");
+        tree.write(&format!("{device}/vendor"), "ACME    \n");
+        tree.write(&format!("{device}/model"), "Stick 8G        \n");
+        tree.write(&format!("{}/serial", usb[1]), "A1 B2\n");
+        let facts = tree.facts("sdc").unwrap();
+        assert_eq!(facts.ids, ["usb-ACME_Stick_8G_A1_B2-0:0"]);
+        assert_eq!(facts.path.as_deref(), Some("pci-0000:00:1d.0-usb-0:4:1.0-scsi-0:0:0:0"));
+    }
+
+    #[test]
+    fn a_mapping_is_there_once_it_has_a_table() {
+        let tree = Tree::new("dm");
+        let disk = tree.disk(&[], "block/", "dm-0", 0);
+        tree.write(&format!("{disk}/dm/name"), "root\n");
+        tree.write(&format!("{disk}/dm/uuid"), "CRYPT-LUKS2-abc-root\n");
+        tree.write(&format!("{disk}/dm/suspended"), "0\n");
+        tree.link(&format!("{disk}/slaves/vda2"), "../../vda2");
+        let facts = tree.facts("dm-0").unwrap();
+        assert_eq!(facts.dm, Some(DmFacts { name: "root".into(), uuid: "CRYPT-LUKS2-abc-root".into() }));
+        assert_eq!(facts.slaves, ["vda2".into()]);
+        assert_eq!(facts.path, None);
+        tree.write(&format!("{disk}/dm/suspended"), "1\n");
+        assert_eq!(tree.facts("dm-0").unwrap().dm, None);
+        tree.write(&format!("{disk}/dm/suspended"), "0\n");
+        tree.write(&format!("{disk}/size"), "0\n");
+        assert_eq!(tree.facts("dm-0").unwrap().dm, None);
+    }
+
+    #[test]
+    fn modaliases_of_storage_come_first() {
+        let tree = Tree::new("modalias");
+        for (bus, device, modalias) in [
+            ("serio", "serio0", "serio:ty06"),
+            ("virtio", "virtio1", "virtio:d00000002v00001AF4"),
+            ("pci", "0000:00:04.0", "pci:v00001AF4"),
+            ("cpu", "cpu0", "cpu:type:x86"),
+        ] {
+            tree.write(&format!("devices/{device}/modalias"), format!("{modalias}\n"));
+            tree.link(&format!("bus/{bus}/devices/{device}"), &format!("../../../devices/{device}"));
+        }
+        tree.write("devices/silent/uevent", "");
+        tree.link("bus/pci/devices/silent", "../../../devices/silent");
+        let mut seen = Vec::new();
+        Sysfs::below(&tree.0).modaliases(|path, modalias| seen.push(format!("{path} {modalias}")));
+        assert_eq!(
+            seen,
+            [
+                "devices/0000:00:04.0 pci:v00001AF4",
+                "devices/virtio1 virtio:d00000002v00001AF4",
+                "devices/serio0 serio:ty06"
+            ]
+        );
+    }
+
+    #[test]
+    fn names_with_exclamation_marks() {
+        let tree = Tree::new("cciss");
+        tree.disk(&[("devices/pci0000:00/0000:00:05.0", "pci")], "block/", "cciss!c0d0", 0);
+        assert_eq!(Sysfs::below(&tree.0).block_devices(), ["cciss/c0d0".into()]);
+        assert!(tree.facts("cciss/c0d0").is_some());
     }
 }
