@@ -28,6 +28,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use engine::Failure;
+use nix::sys::signal::SigSet;
 use rustix::fs::{Mode, OFlags};
 
 use crate::clock::StartStamp;
