@@ -257,6 +257,8 @@ impl Engine {
         self.words_said = 0;
         self.goal.failures.clear();
         self.goal.handover_failure = None;
+        // Whoever retries after having been told accepts what is mounted.
+        self.goal.replaced_meanwhile &= !matches!(self.goal.stage, Stage::Mounted(_));
         self.assemblers.iter_mut().for_each(|one| one.retry());
         self.table.forget_useless();
     }
@@ -266,11 +268,7 @@ impl Engine {
             // Without its module a file system may still be built in: the mount tells.
             (Stage::LoadingFs(asked, name), _) if asked == id => self.goal.stage = Stage::FsReady(name),
             (Stage::Mounting(asked, name), Ok(_)) if asked == id => {
-                if std::mem::take(&mut self.goal.replaced_meanwhile) {
-                    self.goal.handover_failure = Some(Failure::Other(format!(
-                        "{name} was taken away while it was being mounted: what is mounted may not be the wanted root"
-                    )));
-                }
+                self.last_change = now;
                 self.goal.stage = Stage::Mounted(name);
             }
             (Stage::Mounting(asked, name), Err(failure)) if asked == id => {

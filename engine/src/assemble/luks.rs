@@ -88,6 +88,10 @@ pub struct Luks {
     containers: BTreeMap<DevName, Container>,
     /// Devices that carry the UUID of another, opened container.
     twins: BTreeMap<DevName, DevName>,
+    /// Openings of containers whose device was taken away meanwhile: their UUIDs.
+    orphans: BTreeMap<CommandId, String>,
+    /// UUIDs of those that were opened all the same.
+    opened_orphans: BTreeSet<String>,
     modules: BTreeMap<String, Modules>,
     /// Passphrases typed so far; a later container is tried with them before anybody is asked again.
     typed: Vec<SecretId>,
@@ -138,6 +142,9 @@ impl Luks {
                 container.name = choice::default_name(&container.uuid);
             }
             container.known_from = self.typed.len();
+            if self.opened_orphans.contains(&container.uuid) {
+                container.state = State::Open;
+            }
             self.containers.insert(device.name.clone(), container);
         }
     }
@@ -156,7 +163,7 @@ impl Luks {
 
     /// Starts the next attempt, if none is under way. Returns whether something was started.
     fn attempt(&mut self, view: View<'_>, requests: &mut Requests<'_>) -> bool {
-        if self.containers.values().any(|container| matches!(container.state, State::Opening(..))) {
+        if self.is_opening() {
             return false;
         }
         for name in self.locked() {
@@ -199,6 +206,11 @@ impl Luks {
             return true;
         }
         false
+    }
+
+    fn is_opening(&self) -> bool {
+        !self.orphans.is_empty()
+            || self.containers.values().any(|container| matches!(container.state, State::Opening(..)))
     }
 
     /// Locked containers in the order of their devices' appearance.
@@ -257,6 +269,14 @@ impl Assembler for Luks {
             *state = Modules::Ready;
             return true;
         }
+        if let Some(uuid) = self.orphans.remove(&id) {
+            if result.is_ok() {
+                let again = self.containers.values_mut().filter(|one| one.uuid == uuid);
+                again.for_each(|one| one.state = State::Open);
+                self.opened_orphans.insert(uuid);
+            }
+            return true;
+        }
         let ours = self.containers.iter_mut().find(|(_, container)| match &container.state {
             State::ReadingKey(asked, _) | State::Opening(asked, _) => *asked == id,
             _ => false,
@@ -308,7 +328,11 @@ impl Assembler for Luks {
     }
 
     fn gone(&mut self, name: &DevName) {
-        self.containers.remove(name);
+        if let Some(container) = self.containers.remove(name)
+            && let State::Opening(id, _) = container.state
+        {
+            self.orphans.insert(id, container.uuid);
+        }
         self.twins.retain(|twin, first| twin != name && first != name);
         for key in self.containers.values_mut().flat_map(|container| &mut container.keys) {
             key.looked_on.remove(name);
@@ -333,7 +357,8 @@ impl Assembler for Luks {
     }
 
     fn is_busy(&self) -> bool {
-        self.containers.values().any(|one| matches!(one.state, State::Opening(..) | State::ReadingKey(..)))
+        self.is_opening()
+            || self.containers.values().any(|one| matches!(one.state, State::ReadingKey(..)))
             || self.modules.values().any(|state| matches!(state, Modules::Asked(_)))
     }
 

@@ -26,6 +26,9 @@ impl Engine {
             deadlines.extend(self.other_drivers_asked.map(|asked| asked.after(OTHER_DRIVERS)));
             deadlines.extend(self.give_up_at(now));
         }
+        if self.goal.replaced_meanwhile {
+            deadlines.push(self.last_change.after(LAST_HOPE));
+        }
         deadlines.push(self.started.after(FIRST_WORD));
         deadlines.push(self.started.after(SECOND_WORD));
         deadlines.into_iter().filter(|moment| *moment > now).min()
@@ -111,7 +114,7 @@ impl Engine {
     /// Every way that could lead to the root was tried to its end, and no other has shown up for a while.
     fn is_hopeless(&self, now: Moment) -> bool {
         if self.plan.patience == Patience::Forever
-            || !self.is_quiet(now)
+            || !self.is_stuck(now)
             || now < self.last_change.after(LAST_HOPE)
             || !self.is_idle(now)
         {

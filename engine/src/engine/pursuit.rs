@@ -2,10 +2,10 @@
 
 use cmdline::plan::BreakPoint;
 
-use super::{Actions, Engine};
+use super::{Actions, Engine, LAST_HOPE};
 use crate::assemble::Requests;
 use crate::command::{Action, Loudness};
-use crate::event::DevName;
+use crate::event::{DevName, Failure};
 use crate::matching;
 use crate::root::{self, Stage};
 use crate::time::Moment;
@@ -65,6 +65,9 @@ impl Engine {
         }
         self.name_lookalikes(actions);
         if let Stage::Mounted(name) = self.goal.stage.clone() {
+            if self.goal.replaced_meanwhile && !self.is_right_after_all(now, &name) {
+                return;
+            }
             // A mapping that is half made must not be left behind.
             let busy = self.assemblers.iter().any(|one| one.is_busy());
             if busy || self.goal.handover_failure.is_some() || !self.pass(now, BreakPoint::Cleanup, actions) {
@@ -102,6 +105,21 @@ impl Engine {
             }
             None => self.goal.stage = Stage::Wanted,
         }
+    }
+
+    /// A device was taken away while it was being mounted: whether what has the name now is what is wanted.
+    fn is_right_after_all(&mut self, now: Moment, name: &DevName) -> bool {
+        let read = self.table.get(name).is_some_and(|device| device.content().is_some());
+        if read && self.goal.matches(&self.plan, &self.table).iter().any(|device| device.name == *name) {
+            self.goal.replaced_meanwhile = false;
+            return true;
+        }
+        if (read || now >= self.last_change.after(LAST_HOPE)) && self.goal.handover_failure.is_none() {
+            self.goal.handover_failure = Some(Failure::Other(format!(
+                "{name} was taken away while it was being mounted, so that what is mounted may not be the wanted root"
+            )));
+        }
+        false
     }
 
     /// Other devices that `root=` names as well are named in the log, once each.

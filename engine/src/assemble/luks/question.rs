@@ -29,8 +29,7 @@ impl Luks {
 
     /// Gives containers up that have had all their tries, and keeps the question on the consoles true.
     pub(super) fn ask(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
-        let opening = self.containers.values().any(|container| matches!(container.state, State::Opening(..)));
-        if opening || self.modules.values().any(|state| matches!(state, Modules::Asked(_))) {
+        if self.is_opening() || self.modules.values().any(|state| matches!(state, Modules::Asked(_))) {
             // The answer decides what is to be asked.
             return;
         }
