@@ -126,17 +126,19 @@ impl Signature {
 /// One entry of a partition table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
-    /// Number as the kernel gives it (1-based; logical MBR partitions from 5).
+    /// Number as the kernel gives it (1-based; logical MBR partitions from 5). An extended partition is listed too,
+    /// with its full length.
     pub number: u32,
     /// First byte.
     pub start: u64,
     /// Length in bytes.
     pub length: u64,
-    /// `PARTUUID` as the kernel and blkid print it (lower case).
+    /// `PARTUUID` as the kernel and blkid print it (lower case); empty on an MBR disk without a signature, for which
+    /// blkid prints none.
     pub uuid: String,
     /// GPT name, UTF-8; `None` when empty or MBR.
     pub name: Option<String>,
-    /// GPT type GUID in lower case, or the MBR type as `0xNN`.
+    /// GPT type GUID in lower case, or the MBR type as blkid prints it (`0x83`, `0x5`).
     pub kind: String,
     /// GPT attribute bits, or the MBR boot flag.
     pub flags: u64,
@@ -147,7 +149,7 @@ pub struct Partition {
 pub struct PartitionTable {
     /// `true` for GPT, `false` for MBR.
     pub gpt: bool,
-    /// `PTUUID` as blkid prints it.
+    /// `PTUUID` as blkid prints it; empty where the disk has none.
     pub uuid: String,
     /// Entries in use, ascending by number.
     pub partitions: Vec<Partition>,

@@ -17,18 +17,22 @@ const CSUM_LENGTH: usize = 64;
 /// Magic of the second copy.
 const SECONDARY: &[u8] = b"SKUL\xba\xbe";
 
+/// Places of the second copy that cost no further read; cryptsetup's default is the first.
+const SECONDARY_OFFSETS: [u64; 3] = [16 << 10, 32 << 10, 64 << 10];
+
 /// The container whose first bytes are a primary header. The second copy is used when the first is damaged.
 pub(super) fn find(probe: &Probe<'_>) -> Result<Option<Luks>, ReadError> {
     let Some(primary) = Copy::at(probe, 0, PRIMARY)? else { return Ok(None) };
     if primary.checksum_holds(probe)? {
         return primary.luks(probe, None).map(Some);
     }
-    // The copies follow one another, so the second begins where the first says it ends.
-    if let Some(secondary) = Copy::at(probe, primary.size, SECONDARY)?
-        && secondary.checksum_holds(probe)?
-    {
-        let doubt = "the checksum of the primary LUKS2 header is wrong, the secondary is intact; try cryptsetup repair";
-        return secondary.luks(probe, Some(doubt)).map(Some);
+    // The copies follow one another, so the second begins where the first says it ends, unless that is damaged too.
+    let doubt =
+        "the checksum of the primary LUKS2 header is wrong, the secondary is intact; try cryptsetup repair";
+    for offset in std::iter::once(primary.size).chain(SECONDARY_OFFSETS) {
+        if let Some(luks) = secondary(probe, offset, doubt)? {
+            return Ok(Some(luks));
+        }
     }
     let doubt =
         "the checksums of both LUKS2 headers are wrong; restore them with cryptsetup luksHeaderRestore";
@@ -37,16 +41,21 @@ pub(super) fn find(probe: &Probe<'_>) -> Result<Option<Luks>, ReadError> {
 
 /// The container of which only the second copy is left.
 pub(super) fn orphan(probe: &Probe<'_>) -> Result<Option<Luks>, ReadError> {
-    for offset in [16 << 10, 32 << 10, 64 << 10] {
-        if let Some(copy) = Copy::at(probe, offset, SECONDARY)?
-            && copy.checksum_holds(probe)?
-        {
-            let doubt =
-                "the primary LUKS2 header is missing, only the secondary is intact; try cryptsetup repair";
-            return copy.luks(probe, Some(doubt)).map(Some);
+    let doubt = "the primary LUKS2 header is missing, only the secondary is intact; try cryptsetup repair";
+    for offset in SECONDARY_OFFSETS {
+        if let Some(luks) = secondary(probe, offset, doubt)? {
+            return Ok(Some(luks));
         }
     }
     Ok(None)
+}
+
+/// The container by an intact second copy at `offset`.
+fn secondary(probe: &Probe<'_>, offset: u64, doubt: &str) -> Result<Option<Luks>, ReadError> {
+    match Copy::at(probe, offset, SECONDARY)? {
+        Some(copy) if copy.checksum_holds(probe)? => copy.luks(probe, Some(doubt)).map(Some),
+        _ => Ok(None),
+    }
 }
 
 /// One copy of the header.
