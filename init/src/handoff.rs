@@ -28,7 +28,6 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use engine::Failure;
-use nix::sys::signal::SigSet;
 use rustix::fs::{Mode, OFlags};
 
 use crate::clock::StartStamp;
@@ -78,7 +77,7 @@ pub fn run(request: &Request, consoles: &mut Consoles) -> Failure {
     leftovers::end();
     let stamp = if found.is_systemd { timestamps::serialize(request.start) } else { None };
     consoles.suspend();
-    kmsg::restore_rate_limit();
+    kmsg::restore_settings();
     if let Err(failure) = descriptors::prepare(stamp.as_ref()) {
         log::warn!("{failure}");
     }
