@@ -97,16 +97,18 @@ fn contributions(map: &str) -> BTreeMap<String, u64> {
     parts
 }
 
-/// The archive of `/some/where/libx.a(member.o):(.text)`, the object if there is none.
+/// The archive of `/some/where/libx.a(member.o):(.text)`, the crate of `libx-HASH.rlib(member.o)`.
 fn archive(input: &str) -> String {
     let file = input.split(":(").next().unwrap_or(input);
-    let file = file.split_once(".a(").map_or(file, |(archive, _)| archive);
+    let file = file.split('(').next().unwrap_or(file);
     let name = file.rsplit('/').next().unwrap_or(file);
-    match name {
-        "<internal>" => "merged strings, relocations".to_owned(),
-        name if name.ends_with(".o") => "C start-up".to_owned(),
-        name if name.ends_with(".rlib") || input.contains(".rlib(") => "Rust data".to_owned(),
-        name => format!("{name}.a"),
+    if name == "<internal>" {
+        return "merged strings, relocations".to_owned();
+    }
+    match name.strip_suffix(".rlib").and_then(|name| name.strip_prefix("lib")) {
+        Some(name) => name.rsplit_once('-').map_or(name, |(name, _)| name).to_owned(),
+        None if name.ends_with(".o") => "C start-up".to_owned(),
+        None => name.to_owned(),
     }
 }
 
@@ -134,6 +136,18 @@ mod tests {
             ("main", "Rust data"),
         ] {
             assert_eq!(crate_of(symbol), expected, "{symbol}");
+        }
+    }
+
+    #[test]
+    fn archives_of_input_sections() {
+        for (input, expected) in [
+            ("/lib/libc.a(printf.o):(.text)", "libc.a"),
+            ("/t/deps/libzstd_sys-1f2e.rlib(zstd_opt.o):(.text.f)", "zstd_sys"),
+            ("/usr/lib/rcrt1.o:(.text)", "C start-up"),
+            ("<internal>:(.rodata.cst16)", "merged strings, relocations"),
+        ] {
+            assert_eq!(archive(input), expected, "{input}");
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{Failure, artifacts, fuzz, host, line, native, root, run, say, summar
 const FUZZ_SECONDS: u32 = 15;
 
 /// Seeds for the simulator of `engine`, whose own test takes the number from the environment.
-const SEEDS: (&str, &str) = ("ROOTWARD_SEEDS", "100000");
+const SEEDS: (&str, &str) = ("ROOTWARD_SIM_SEEDS", "100000");
 
 /// What has been counted so far.
 #[derive(Default)]
@@ -87,7 +87,17 @@ pub fn test() -> Result<(), Failure> {
     );
     tally.tests(
         &format!("simulator, {} seeds", SEEDS.1),
-        cargo(&["test", "--quiet", "--package", "rootward-engine", "simulat"]).env(SEEDS.0, SEEDS.1),
+        cargo(&[
+            "test",
+            "--quiet",
+            "--package",
+            "rootward-engine",
+            "--test",
+            "simulation",
+            "--",
+            "--nocapture",
+        ])
+        .env(SEEDS.0, SEEDS.1),
     );
     say(&format!("fuzz targets, {FUZZ_SECONDS} s each"));
     match fuzz::fuzz(&[], FUZZ_SECONDS) {
