@@ -132,7 +132,7 @@ mod tests {
     }
 
     fn sample() -> Vec<u8> {
-        (0..150_000_u32).flat_map(|n| (n / 7 ^ n % 251).to_le_bytes()).collect()
+        (0..150_000_u32).flat_map(|n| ((n / 7) ^ (n % 251)).to_le_bytes()).collect()
     }
 
     #[test]

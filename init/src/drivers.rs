@@ -237,12 +237,6 @@ fn failure_of(name: &str, reason: Reason) -> Failure {
 }
 
 impl Job {
-    /// The module's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Loads it; blocks for as long as the module's own initialisation takes.
     #[must_use]
     pub fn run(self) -> Finished {

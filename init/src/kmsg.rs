@@ -1,9 +1,7 @@
 //! The log channel: the kernel's own log, where the real system's journal finds our lines again.
 
-use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use cmdline::plan::LogPlan;
@@ -12,7 +10,6 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::clock;
 use crate::error::{Context, Result};
 
 /// `log::info!(target: kmsg::NOTICE, ...)` is written as LOG_NOTICE, a priority that the `log` crate lacks.
@@ -29,60 +26,37 @@ const RECORD_MAX: usize = 976;
 /// What every line begins with; journald makes it the identifier.
 const NAME: &str = "rootward: ";
 
-/// Lines kept for the rescue prompt.
-const KEPT_LINES: usize = 500;
-
+/// Rate limit of writers: `on` is none, `ratelimit` is ten lines in five seconds.
 const DEVKMSG: &str = "/proc/sys/kernel/printk_devkmsg";
+
+/// The first number is the console's log level: what is more urgent than it is shown there.
+const PRINTK: &str = "/proc/sys/kernel/printk";
 
 static SINK: OnceLock<Sink> = OnceLock::new();
 
 struct Sink {
-    kernel: Option<OwnedFd>,
-    /// Loudest-to-quietest priority that is still written to the kernel.
-    threshold: AtomicU8,
-    kept: Mutex<VecDeque<KeptLine>>,
-    /// What `printk_devkmsg` said before, if it was changed.
-    before: Mutex<Option<Vec<u8>>>,
+    kernel: OwnedFd,
+    /// Settings of the kernel's that were changed, with what they were before.
+    before: Mutex<Vec<(&'static str, Vec<u8>)>>,
 }
 
-/// One line as the rescue prompt shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptLine {
-    /// When it was said, milliseconds of CLOCK_BOOTTIME.
-    pub at: u64,
-    /// Syslog priority, 0 to 7.
-    pub priority: u8,
-    /// The line, without prefix.
-    pub text: Box<str>,
-}
-
-/// Opens the log; called once `/dev` is there, later calls do nothing. Lines of level info and worse go to the kernel
-/// until [`configure`] says otherwise.
+/// Opens the log; called once `/dev` is there, later calls do nothing. Lines of level info and worse are written until
+/// [`configure`] says otherwise.
 ///
 /// # Errors
-/// If the kernel log cannot be opened. Lines are kept for the rescue prompt all the same.
+/// If the kernel log cannot be opened.
 pub fn start() -> Result<()> {
     if SINK.get().is_some() {
         return Ok(());
     }
-    let opened = open();
-    let (kernel, outcome) = match opened {
-        Ok(fd) => (Some(fd), Ok(())),
-        Err(error) => (None, Err(error).on("open", "/dev/kmsg")),
-    };
-    let sink = Sink {
-        kernel,
-        threshold: AtomicU8::new(priority_of(Loudness::Info)),
-        kept: Mutex::new(VecDeque::new()),
-        before: Mutex::new(None),
-    };
-    if SINK.set(sink).is_ok()
+    let kernel = open().on("open", "/dev/kmsg")?;
+    if SINK.set(Sink { kernel, before: Mutex::default() }).is_ok()
         && let Some(sink) = SINK.get()
         && log::set_logger(sink).is_ok()
     {
         log::set_max_level(LevelFilter::Info);
     }
-    outcome
+    Ok(())
 }
 
 fn open() -> Result<OwnedFd, Errno> {
@@ -104,39 +78,40 @@ fn open() -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Lifts the kernel's limit of ten lines in five seconds for writers of /dev/kmsg; called once `/proc` is there.
+/// Lifts the kernel's limit for writers of /dev/kmsg; called once `/proc` is there.
 /// The kernel itself refuses (EINVAL) when the command line has `printk.devkmsg=`: then the user's word stands.
 pub fn lift_rate_limit() {
+    change(DEVKMSG, "on\n", |before| before.starts_with(b"on"));
+}
+
+/// Puts back what [`lift_rate_limit`] and [`configure`] changed; called before the hand-off, while `/proc` is still
+/// where it was.
+pub fn restore_settings() {
     let Some(sink) = SINK.get() else { return };
-    let Ok(before) = std::fs::read(DEVKMSG) else { return };
-    // A second call finds `on`.
-    if !before.starts_with(b"on") && std::fs::write(DEVKMSG, "on\n").is_ok() {
-        *sink.before.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+    let before = std::mem::take(&mut *sink.before.lock().unwrap_or_else(PoisonError::into_inner));
+    for (path, value) in before {
+        if let Err(error) = std::fs::write(path, value) {
+            log::debug!("cannot restore {path}: {error}");
+        }
     }
 }
 
-/// Puts the limit back; called before the hand-off, while `/proc` is still where it was.
-pub fn restore_rate_limit() {
+fn change(path: &'static str, value: &str, is_right: impl Fn(&[u8]) -> bool) {
     let Some(sink) = SINK.get() else { return };
-    if let Some(before) = sink.before.lock().unwrap_or_else(PoisonError::into_inner).take()
-        && let Err(error) = std::fs::write(DEVKMSG, before)
-    {
-        log::debug!("cannot restore {DEVKMSG}: {error}");
+    let Ok(before) = std::fs::read(path) else { return };
+    if !is_right(&before) && std::fs::write(path, value).is_ok() {
+        sink.before.lock().unwrap_or_else(PoisonError::into_inner).push((path, before));
     }
 }
 
-/// Applies `rd.debug`, `rd.info` and `quiet`. With `quiet` alone, lines of level info are kept for the rescue prompt
-/// but do not enter the kernel log.
+/// Applies `rd.debug` and `rd.info`. `quiet` is the kernel's own: it keeps these lines from the console, not from the
+/// log; with `rd.info` besides, the console shows them all the same.
 pub fn configure(plan: &LogPlan) {
-    let threshold = match plan {
-        LogPlan { debug: true, .. } => Loudness::Debug,
-        LogPlan { quiet: true, info: false, .. } => Loudness::Notice,
-        _ => Loudness::Info,
-    };
-    if let Some(sink) = SINK.get() {
-        sink.threshold.store(priority_of(threshold), Ordering::Relaxed);
-    }
     log::set_max_level(if plan.debug { LevelFilter::Debug } else { LevelFilter::Info });
+    if plan.info && plan.quiet {
+        // Up to KERN_INFO; other fields keep their values when only one is written.
+        change(PRINTK, "7\n", |_| false);
+    }
 }
 
 /// Says a text at the engine's loudness; several lines become several records.
@@ -149,18 +124,10 @@ pub fn say(loudness: Loudness, text: impl fmt::Display) {
     }
 }
 
-/// The last lines, oldest first.
-#[must_use]
-pub fn kept_lines() -> Vec<KeptLine> {
-    SINK.get().map_or_else(Vec::new, |sink| {
-        sink.kept.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
-    })
-}
-
-/// One write to the kernel log from the panic hook: no lock is taken and nothing is kept.
+/// Writes to the kernel log from the panic hook: no lock is taken.
 pub(crate) fn last_words(arguments: fmt::Arguments<'_>) {
-    if let Some(kernel) = SINK.get().and_then(|sink| sink.kernel.as_ref()) {
-        emit(priority_of(Loudness::Error), arguments, |record, _| send(kernel, record));
+    if let Some(sink) = SINK.get() {
+        sink.write(priority_of(Loudness::Error), arguments);
     }
 }
 
@@ -197,21 +164,7 @@ impl Log for Sink {
 
 impl Sink {
     fn write(&self, priority: u8, arguments: fmt::Arguments<'_>) {
-        let kernel = self.kernel.as_ref().filter(|_| priority <= self.threshold.load(Ordering::Relaxed));
-        emit(priority, arguments, |record, text| {
-            if let Some(kernel) = kernel {
-                send(kernel, record);
-            }
-            self.keep(priority, text);
-        });
-    }
-
-    fn keep(&self, priority: u8, text: &str) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= KEPT_LINES {
-            kept.pop_front();
-        }
-        kept.push_back(KeptLine { at: clock::now().0, priority, text: text.into() });
+        emit(priority, arguments, |record| send(&self.kernel, record));
     }
 }
 
@@ -220,8 +173,8 @@ fn send(kernel: &OwnedFd, record: &[u8]) {
     while rustix::io::write(kernel, record) == Err(Errno::INTR) {}
 }
 
-/// Formats into records of one line each and hands each to `out`, once with prefix and once without.
-fn emit(priority: u8, arguments: fmt::Arguments<'_>, out: impl FnMut(&[u8], &str)) {
+/// Formats into records of one line each and hands each to `out`.
+fn emit(priority: u8, arguments: fmt::Arguments<'_>, out: impl FnMut(&[u8])) {
     let mut records = Records::new(priority, out);
     // Formatting fails only if a Display implementation does: then what came so far is written.
     let _ = records.write_fmt(arguments);
@@ -236,7 +189,7 @@ struct Records<F> {
     out: F,
 }
 
-impl<F: FnMut(&[u8], &str)> Records<F> {
+impl<F: FnMut(&[u8])> Records<F> {
     fn new(priority: u8, out: F) -> Records<F> {
         let mut records = Records { buffer: [0; RECORD_MAX], prefix: 0, filled: 0, out };
         let code = FACILITY | (priority & 7);
@@ -258,11 +211,8 @@ impl<F: FnMut(&[u8], &str)> Records<F> {
     }
 
     fn flush(&mut self) {
-        let record = self.buffer.get(..self.filled).unwrap_or_default();
-        let text = record.get(self.prefix..).unwrap_or_default();
-        if !text.is_empty() {
-            // Only whole characters were appended, so this does not fail.
-            (self.out)(record, std::str::from_utf8(text).unwrap_or_default());
+        if self.filled > self.prefix {
+            (self.out)(self.buffer.get(..self.filled).unwrap_or_default());
         }
         self.filled = self.prefix;
     }
@@ -285,7 +235,7 @@ impl<F: FnMut(&[u8], &str)> Records<F> {
     }
 }
 
-impl<F: FnMut(&[u8], &str)> fmt::Write for Records<F> {
+impl<F: FnMut(&[u8])> fmt::Write for Records<F> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut lines = text.split('\n');
         if let Some(first) = lines.next() {
@@ -311,32 +261,31 @@ fn floor_char_boundary(text: &str, limit: usize) -> usize {
 mod tests {
     use super::*;
 
-    fn records(priority: u8, text: &str) -> Vec<(String, String)> {
+    fn records(priority: u8, text: &str) -> Vec<String> {
         let mut seen = Vec::new();
-        emit(priority, format_args!("{text}"), |record, line| {
-            seen.push((String::from_utf8(record.to_vec()).unwrap(), line.to_owned()));
+        emit(priority, format_args!("{text}"), |record| {
+            seen.push(String::from_utf8(record.to_vec()).unwrap());
         });
         seen
     }
 
     #[test]
     fn a_line_is_one_record_with_facility_daemon() {
-        assert_eq!(records(6, "hello"), [("<30>rootward: hello".into(), "hello".into())]);
-        assert_eq!(records(3, "hello"), [("<27>rootward: hello".into(), "hello".into())]);
+        assert_eq!(records(6, "hello"), ["<30>rootward: hello"]);
+        assert_eq!(records(3, "hello"), ["<27>rootward: hello"]);
     }
 
     #[test]
     fn lines_are_split_and_empty_ones_dropped() {
-        let lines: Vec<_> = records(4, "one\n\ntwo\n").into_iter().map(|(_, line)| line).collect();
-        assert_eq!(lines, ["one", "two"]);
+        assert_eq!(records(4, "one\n\ntwo\n"), ["<28>rootward: one", "<28>rootward: two"]);
         assert!(records(4, "").is_empty());
     }
 
     #[test]
     fn a_message_in_pieces_is_still_one_record() {
         let mut seen = Vec::new();
-        emit(6, format_args!("{} and {}: {:>4}", "a", "b", 7), |_, line| seen.push(line.to_owned()));
-        assert_eq!(seen, ["a and b:    7"]);
+        emit(6, format_args!("{} and {}: {:>4}", "a", "b", 7), |record| seen.push(record.to_vec()));
+        assert_eq!(seen, [b"<30>rootward: a and b:    7"]);
     }
 
     #[test]
@@ -345,12 +294,9 @@ mod tests {
             let text = format!("{}{}", "x".repeat(fill), "€".repeat(700));
             let split = records(7, &text);
             assert!(split.len() >= 3);
-            assert!(
-                split
-                    .iter()
-                    .all(|(record, _)| record.len() <= RECORD_MAX && record.starts_with("<31>rootward: "))
-            );
-            assert_eq!(split.into_iter().map(|(_, line)| line).collect::<String>(), text);
+            assert!(split.iter().all(|record| record.len() <= RECORD_MAX));
+            let lines = split.iter().map(|record| record.strip_prefix("<31>rootward: ").unwrap());
+            assert_eq!(lines.collect::<String>(), text);
         }
     }
 }
