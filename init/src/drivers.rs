@@ -337,14 +337,14 @@ fn file_names(directory: &Path) -> Vec<String> {
 
 /// An image for another kernel is the commonest mistake, and the message that it deserves is not "no driver".
 fn report_missing_index(root: &Path, release: &str) {
-    let others: BTreeSet<String> = file_names(&root.join("lib/modules")).into_iter().collect();
-    if others.is_empty() {
+    let kernels: BTreeSet<String> = file_names(&root.join("lib/modules")).into_iter().collect();
+    if kernels.is_empty() {
         log::info!("the image has no modules; the boot depends on what kernel {release} has built in");
+    } else if kernels.contains(release) {
+        log::error!("lib/modules/{release} of the image has no modules.dep.bin: run depmod and build the image again");
     } else {
-        let others = others.into_iter().collect::<Vec<_>>().join(", ");
-        log::error!(
-            "the image has modules for {others}, but this is kernel {release}: build it for this kernel"
-        );
+        let kernels = kernels.into_iter().collect::<Vec<_>>().join(", ");
+        log::error!("the image has modules for {kernels}, but this is kernel {release}: build it for this kernel");
     }
 }
 

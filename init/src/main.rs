@@ -3,6 +3,7 @@
 //! `main` sets up what every later line relies on (signals, file systems, the log) and enters the event loop, which
 //! ends by becoming the real init.
 
+mod before_main;
 mod by_id;
 mod by_path;
 mod clock;
@@ -26,7 +27,6 @@ mod operator;
 mod panic;
 mod power;
 mod probe;
-mod rescue;
 mod secret;
 mod shell;
 mod signals;
