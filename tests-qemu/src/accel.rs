@@ -36,7 +36,8 @@ impl Accel {
     pub fn patience(self) -> u32 {
         match self {
             Self::Kvm => 1,
-            Self::Tcg => 3,
+            // A busy host of two cores makes guests that much slower than an idle one.
+            Self::Tcg => 6,
         }
     }
 
