@@ -1,6 +1,7 @@
 //! The log channel: the kernel's own log, where the real system's journal finds our lines again.
 
 use std::fmt::{self, Write as _};
+use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -20,8 +21,8 @@ pub const NOTICE: &str = "notice";
 const FACILITY: u8 = 3 << 3;
 
 /// Longest record that every kernel takes in one write: 1024 less the prefix that printk reserves
-/// (`LOG_LINE_MAX` in kernel/printk/printk.c before 6.1: 976 with CONFIG_PRINTK_CALLER).
-const RECORD_MAX: usize = 976;
+/// (`LOG_LINE_MAX` in kernel/printk/printk.c before 6.1: 976 with CONFIG_PRINTK_CALLER), and less the line feed.
+const RECORD_MAX: usize = 975;
 
 /// What every line begins with; journald makes it the identifier.
 const NAME: &str = "rootward: ";
@@ -169,8 +170,11 @@ impl Sink {
 }
 
 /// A lost log line is no reason to fail, and there is nobody to tell.
+/// The line feed ends the record: without it printk keeps the record open for a continuation, and consoles show it only
+/// when the next one comes (`vprintk_store` in kernel/printk/printk.c).
 fn send(kernel: &OwnedFd, record: &[u8]) {
-    while rustix::io::write(kernel, record) == Err(Errno::INTR) {}
+    let parts = [IoSlice::new(record), IoSlice::new(b"\n")];
+    while rustix::io::writev(kernel, &parts) == Err(Errno::INTR) {}
 }
 
 /// Formats into records of one line each and hands each to `out`.
