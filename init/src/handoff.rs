@@ -68,6 +68,9 @@ pub fn run(request: &Request, consoles: &mut Consoles) -> Failure {
         Ok(found) => found,
         Err(failure) => return failure,
     };
+    if let Some((path, reason)) = &found.refused {
+        log::warn!("init={path} cannot be executed: {reason}; using {} instead", found.path);
+    }
     if std::fs::symlink_metadata(format!("{SYSROOT}/etc/initrd-release")).is_ok() {
         log::warn!(
             "the root file system has /etc/initrd-release: systemd will take it for an initramfs; remove that file"
@@ -81,6 +84,7 @@ pub fn run(request: &Request, consoles: &mut Consoles) -> Failure {
     if let Err(failure) = descriptors::prepare(stamp.as_ref()) {
         log::warn!("{failure}");
     }
+    let home = initramfs::home();
     let old = match switch::switch() {
         Ok(old) => old,
         Err(failure) => {
@@ -89,7 +93,7 @@ pub fn run(request: &Request, consoles: &mut Consoles) -> Failure {
             return failure;
         }
     };
-    initramfs::free(old);
+    initramfs::free(old, home);
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let mut init = Command::new(&found.path);
     if let Some(stamp) = &stamp {

@@ -15,10 +15,15 @@ const VOLATILE: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 /// Directories nested deeper than this are left; no image has them.
 const DEPTH_MAX: usize = 64;
 
+/// The file system that this program was started from; asked before the switch, while `/proc` is surely there.
+pub fn home() -> Option<u64> {
+    rustix::fs::stat("/proc/self/exe").ok().map(|own| own.st_dev)
+}
+
 /// Deletes what an initramfs left behind; does nothing unless it surely is one.
-pub fn free(old: OldRoot) {
+pub fn free(old: OldRoot, home: Option<u64>) {
     let OldRoot::Hidden(root) = old else { return };
-    if !is_our_initramfs(&root) {
+    if !is_our_initramfs(&root, home) {
         log::warn!("the old root is not our initramfs; its files stay");
         return;
     }
@@ -28,17 +33,13 @@ pub fn free(old: OldRoot) {
 }
 
 /// In memory, not the new root, and the file system that this program was started from.
-fn is_our_initramfs(root: &OwnedFd) -> bool {
+fn is_our_initramfs(root: &OwnedFd, home: Option<u64>) -> bool {
     let Ok(about) = fstatfs(root) else { return false };
-    let (Ok(old), Ok(new), Ok(own)) =
-        (fstat(root), rustix::fs::stat("/"), rustix::fs::stat("/proc/self/exe"))
-    else {
-        return false;
-    };
+    let (Ok(old), Ok(new)) = (fstat(root), rustix::fs::stat("/")) else { return false };
     rustix::process::getpid().is_init()
         && u64::try_from(about.f_type).is_ok_and(|kind| VOLATILE.contains(&(kind & 0xffff_ffff)))
         && old.st_dev != new.st_dev
-        && old.st_dev == own.st_dev
+        && home == Some(old.st_dev)
 }
 
 /// Deletes everything in a directory that is on the same file system; mount points stay.
@@ -104,7 +105,7 @@ mod tests {
         clear(&old, device, 0).expect("clear");
         assert_eq!(fs::read_dir(top.join("old")).expect("list").count(), 0);
         assert!(top.join("kept/file").exists());
-        assert!(!is_our_initramfs(&old), "this test is not PID 1 of an initramfs");
+        assert!(!is_our_initramfs(&old, Some(device)), "this test is not PID 1 of an initramfs");
         fs::remove_dir_all(top).expect("clean");
     }
 }

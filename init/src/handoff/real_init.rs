@@ -23,6 +23,8 @@ pub struct RealInit {
     pub path: String,
     /// It is systemd (by the name behind all symbolic links).
     pub is_systemd: bool,
+    /// What was asked for instead, and why it cannot be executed.
+    pub refused: Option<(String, String)>,
 }
 
 /// The first candidate that can be executed: `init=`, then `/sbin/init`.
@@ -35,11 +37,8 @@ pub fn find(root: &OwnedFd, init: Option<&str>) -> Result<RealInit, Failure> {
     for path in init.into_iter().chain(Some(DEFAULT).filter(|default| init != Some(default))) {
         match check(root, path, 0) {
             Ok(resolved) => {
-                for (path, reason) in &refused {
-                    log::warn!("init={path} cannot be executed: {reason}; using {DEFAULT}");
-                }
                 let is_systemd = resolved.rsplit('/').next() == Some("systemd");
-                return Ok(RealInit { path: path.to_owned(), is_systemd });
+                return Ok(RealInit { path: path.to_owned(), is_systemd, refused: refused.pop() });
             }
             Err(reason) => refused.push((path.to_owned(), reason)),
         }
@@ -138,7 +137,7 @@ mod tests {
         put(top.join("usr/lib/systemd/systemd"), &program(), 0o755);
         symlink("/usr/lib/systemd/systemd", top.join("sbin/init")).expect("link");
         let found = find(&open(&top), None);
-        assert_eq!(found, Ok(RealInit { path: "/sbin/init".into(), is_systemd: true }));
+        assert_eq!(found, Ok(RealInit { path: "/sbin/init".into(), is_systemd: true, refused: None }));
         fs::remove_dir_all(top).expect("clean");
     }
 
