@@ -12,7 +12,7 @@ use ondisk::Content;
 
 use super::oracle;
 use super::rng::Rng;
-use super::world::{Arrival, Place, Reads, World, partition_name};
+use super::world::{Arrival, Place, Reads, Swap, World, partition_name};
 
 /// The kernel's minor number of a disk or partition.
 pub fn minor(disk: usize, number: u32) -> u32 {
@@ -98,6 +98,9 @@ pub struct Machine<'a> {
     /// Volumes that are open, and those that are being opened.
     opened: BTreeSet<usize>,
     opening: BTreeMap<CommandId, usize>,
+    swapped: BTreeSet<usize>,
+    /// Volumes that were read: the kernel knows them as devices of a file system.
+    scanned: BTreeSet<usize>,
     reads: BTreeMap<usize, u32>,
     secrets: BTreeMap<SecretId, u32>,
     next_secret: u64,
@@ -126,6 +129,8 @@ impl<'a> Machine<'a> {
             next_dm: 0,
             opened: BTreeSet::new(),
             opening: BTreeMap::new(),
+            swapped: BTreeSet::new(),
+            scanned: BTreeSet::new(),
             reads: BTreeMap::new(),
             secrets: BTreeMap::new(),
             next_secret: 1,
@@ -147,7 +152,7 @@ impl<'a> Machine<'a> {
                 machine.at(from, Item::Leave(number));
                 machine.at(back, Item::Arrive(number));
             }
-            if let Some((at, volume)) = disk.swapped {
+            if let Some((Swap::At(at), volume)) = disk.swapped {
                 machine.at(at, Item::Swap(number, volume));
             }
         }
@@ -273,21 +278,30 @@ impl<'a> Machine<'a> {
     fn in_use(&self, disk: usize) -> bool {
         let on_it = |volume: usize| self.world.disk_of(volume) == disk;
         self.opened.iter().any(|volume| on_it(*volume))
-            || self.opening.values().any(|volume| on_it(*volume))
             || self.mounted.as_ref().is_some_and(|(volume, ..)| on_it(*volume))
-            || self.queue.values().any(|item| match item {
-                Item::Work(_, Work::Mount(request)) => {
-                    self.nodes.get(&request.device.0).is_some_and(|node| on_it(node.volume))
-                }
-                _ => false,
-            })
+    }
+
+    /// Swaps the disk behind the device that is to be root, if the world has that in store.
+    fn maybe_swap(&mut self, when: Swap, name: Option<&DevName>) {
+        let world = self.world;
+        let found = world.disks.iter().enumerate().find_map(|(number, disk)| match disk.swapped {
+            Some((planned, volume)) if planned == when && name.is_some_and(|name| name.0 == disk.name) => {
+                Some((number, volume))
+            }
+            _ => None,
+        });
+        if let Some((disk, volume)) = found
+            && self.swapped.insert(disk)
+        {
+            self.at(self.now, Item::Swap(disk, volume));
+        }
     }
 
     /// Told at once: what happens inside the mount call itself no order of events can guard against.
     fn swap(&mut self, disk: usize, volume: usize) -> Vec<Event> {
         let open = self.opened.iter().any(|open| self.world.disk_of(*open) == disk);
         let used = open || self.mounted.as_ref().is_some_and(|(used, ..)| self.world.disk_of(*used) == disk);
-        if used || self.opening.values().any(|one| self.world.disk_of(*one) == disk) {
+        if used {
             return Vec::new();
         }
         let gone = self.disappear(disk);
@@ -403,11 +417,16 @@ impl<'a> Machine<'a> {
     }
 
     /// Begins what the engine asks for. Gives the events that follow at once.
-    pub fn carry_out(&mut self, id: CommandId, action: &Action) {
+    pub fn carry_out(&mut self, engine: &Engine, id: CommandId, action: &Action) {
         match action {
             Action::Coldplug => self.coldplug(),
             Action::Identify(device) => self.identify(id, &device.0),
-            Action::LoadModules(_) => self.soon(Item::Work(id, Work::Load)),
+            Action::LoadModules(names) => {
+                self.soon(Item::Work(id, Work::Load));
+                if names.iter().all(|name| name.starts_with("fs-")) {
+                    self.maybe_swap(Swap::WhenWanted, engine.root_device());
+                }
+            }
             Action::LoadOtherDrivers => self.load_other_drivers(),
             Action::OpenCrypt { device, name, secret, .. } => {
                 if let Some(volume) = self.volume(&device.0) {
@@ -427,6 +446,7 @@ impl<'a> Machine<'a> {
             }
             Action::StopAsking => self.question = false,
             Action::Mount(request) => {
+                self.maybe_swap(Swap::WhenMounted, Some(&request.device));
                 let time = self.now + self.rng.between(1, 800);
                 self.at(time, Item::Work(id, Work::Mount(request.clone())));
             }
@@ -562,6 +582,7 @@ impl<'a> Machine<'a> {
             }
             _ => {}
         }
+        self.scanned.insert(volume);
         Event::Identified(id, self.content(volume))
     }
 
@@ -633,7 +654,10 @@ impl<'a> Machine<'a> {
         let truth = &self.world.volumes[volume];
         let fits = matches!(truth.content.signatures.as_slice(), [one]
             if one.kind.is_filesystem() && request.fstypes.iter().any(|fstype| fstype == one.kind.name()));
-        if !truth.mountable || !fits {
+        let complete = truth.sibling.is_none_or(|sibling| {
+            self.scanned.contains(&sibling) && self.nodes.values().any(|node| node.volume == sibling)
+        });
+        if !truth.mountable || !fits || !complete {
             return Err(Failure::Os { what: format!("mount /dev/{name}"), errno: 22 });
         }
         self.mounted = Some((volume, name.clone(), self.mapping(name)));
@@ -656,6 +680,7 @@ impl<'a> Machine<'a> {
             let mapping = self.mapping(&device.name.0);
             known
                 && truth.mountable
+                && truth.sibling.is_none()
                 && truth.content.only().is_some_and(|one| one.kind.is_filesystem())
                 && oracle::is_named(spec, self.world, volume, &device.name.0, mapping.as_deref())
         })

@@ -317,7 +317,7 @@ pub fn judge(world: &World, plan: &Plan) -> Expected {
     };
     let mountable = |at: usize| {
         let volume = &world.volumes[at];
-        volume.mountable && fits(at, world)
+        volume.mountable && fits(at, world) && volume.sibling.is_none_or(|other| lucky.contains(&other))
     };
     let candidates: Vec<usize> = lucky.iter().copied().filter(|at| matches(*at) && mountable(*at)).collect();
     // A name from the partition table needs the disk itself to be readable.
@@ -334,7 +334,12 @@ pub fn judge(world: &World, plan: &Plan) -> Expected {
     };
     let must_reach = patient
         && candidates.iter().any(|at| {
+            let sibling = world.volumes[*at].sibling;
             sure.contains(at)
+                && sibling.is_none_or(|other| {
+                    sure.contains(&other)
+                        && chain(world, other).iter().all(|below| arrival(world, *below) <= late_limit)
+                })
                 && chain(world, *at).iter().all(|below| arrival(world, *below) <= late_limit)
                 && (!named_by_table || table_readable(*at))
         });
@@ -368,7 +373,7 @@ fn fits(at: usize, world: &World) -> bool {
 /// Something can fail for good, after which the boot waits only a little longer.
 fn something_may_fail(world: &World, plan: &Plan) -> bool {
     plan.luks.enabled && world.volumes.iter().any(|volume| volume.luks.is_some())
-        || world.volumes.iter().any(|volume| !volume.mountable)
+        || world.volumes.iter().any(|volume| !volume.mountable || volume.sibling.is_some())
 }
 
 /// The volume and every container around it.

@@ -127,7 +127,7 @@ fn run(
                 log.push(format!("{} < {} {:?}", Moment(machine.now), command.id.0, command.action));
             }
             checks.command(&engine, &machine, &command)?;
-            machine.carry_out(command.id, &command.action);
+            machine.carry_out(&engine, command.id, &command.action);
             if matches!(command.action, Action::Rescue | Action::GiveUp(_)) {
                 let reason = engine.stopped().cloned().ok_or("an end without a reason")?;
                 first_end.get_or_insert(End::Stopped(reason));
@@ -212,7 +212,7 @@ fn sabotage(fault: Fault, commands: Vec<Command>, world: &World, machine: &Machi
                 }
             }
             (Fault::TalksAfterTheEnd, Action::SwitchRoot { .. }) => {
-                after = Some(extra(Action::LoadInputDrivers))
+                after = Some(extra(Action::LoadInputDrivers));
             }
             (Fault::AlwaysRescues, action @ Action::GiveUp(_)) => *action = Action::Rescue,
             (Fault::NoRemedies, Action::Explain(_, explanation)) => explanation.remedies.clear(),
@@ -318,8 +318,13 @@ impl Checks<'_> {
             return Err(format!("{name} is opened beside its copy"));
         }
         self.opened.insert(volume);
-        if oracle::is_last_resort(self.world, self.plan, volume) && machine.root_is_in_sight(engine) {
-            return Err(format!("{name} is opened although the root is in sight"));
+        if oracle::is_last_resort(self.world, self.plan, volume) {
+            if machine.root_is_in_sight(engine) {
+                return Err(format!("{name} is opened although the root is in sight"));
+            }
+            if !machine.drivers_asked {
+                return Err(format!("{name} is opened before everything else was tried"));
+            }
         }
         Ok(())
     }

@@ -39,6 +39,8 @@ pub struct Volume {
     pub mountable: bool,
     pub has_init: bool,
     pub reads: Reads,
+    /// The other device of a file system that lies on two.
+    pub sibling: Option<usize>,
     /// A key file on it.
     pub key_file: Option<(String, u32)>,
     pub size: u64,
@@ -56,6 +58,16 @@ pub enum Arrival {
     OtherDrivers(u64),
 }
 
+/// When another disk takes the name of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swap {
+    At(u64),
+    /// While the driver of its file system is being loaded.
+    WhenWanted,
+    /// While it is being mounted.
+    WhenMounted,
+}
+
 /// A disk.
 #[derive(Debug, Clone)]
 pub struct Disk {
@@ -66,7 +78,7 @@ pub struct Disk {
     /// Taken away at, and back at.
     pub absent: Option<(u64, u64)>,
     /// At this time another disk takes its name.
-    pub swapped: Option<(u64, usize)>,
+    pub swapped: Option<(Swap, usize)>,
     pub serial: String,
 }
 
@@ -112,7 +124,10 @@ impl World {
         if count > 0 && rng.percent(20) {
             world.clone_disk(rng);
         }
-        if count > 0 && rng.percent(4) {
+        if rng.percent(20) {
+            world.add_sibling(rng);
+        }
+        if count > 0 && rng.percent(12) {
             world.add_swap(rng);
         }
         world.add_keys(rng);
@@ -136,8 +151,8 @@ impl World {
             7..=8 => Arrival::Late(rng.between(100, 20_000)),
             _ => Arrival::OtherDrivers(rng.between(10, 2_000)),
         };
-        let absent = rng.percent(8).then(|| {
-            let from = rng.between(1, 4_000);
+        let absent = rng.percent(15).then(|| {
+            let from = rng.between(1, 8_000);
             (from, from + rng.between(1, 5_000))
         });
         self.disks.push(Disk {
@@ -167,6 +182,7 @@ impl World {
             mountable: false,
             has_init: false,
             reads: reads(rng),
+            sibling: None,
             key_file: None,
             size: 64 << 30,
         });
@@ -212,6 +228,7 @@ impl World {
             mountable: !rng.percent(6),
             has_init: !rng.percent(8),
             reads: if depth == 0 { reads(rng) } else { Reads::Fine },
+            sibling: None,
             key_file: rng.percent(12).then(|| (format!("/key{}", rng.below(2)), secret(rng))),
             size: rng.between(1, 1 << 20) << 12,
         });
@@ -283,6 +300,7 @@ impl World {
         let at = self.volumes.len();
         let mut copy = self.volumes[of].clone();
         copy.place = place;
+        copy.sibling = None;
         if !exact {
             copy.tag = tag(rng);
             copy.has_init = !rng.percent(20);
@@ -294,6 +312,26 @@ impl World {
             self.volumes[at].luks = Some((secrets, inner));
         }
         at
+    }
+
+    /// A second device for a btrfs that lies on a disk of its own or in a container.
+    fn add_sibling(&mut self, rng: &mut Rng) {
+        let btrfs = |volume: &Volume| {
+            volume.sibling.is_none() && volume.content.only().is_some_and(|one| one.kind == Kind::Btrfs)
+        };
+        let Some(of) = self.volumes.iter().position(btrfs) else { return };
+        let disk = self.disks.len();
+        self.add_disk(rng);
+        if !self.disks[disk].partitions.is_empty() {
+            return;
+        }
+        let at = self.disks[disk].volume;
+        let (reads, size) = (self.volumes[at].reads, self.volumes[at].size);
+        let mut second = self.volumes[of].clone();
+        second.content.signatures[0].uuid_sub = Some(uuid(rng));
+        second.sibling = Some(of);
+        self.volumes[at] = Volume { place: Place::Disk(disk), reads, size, ..second };
+        self.volumes[of].sibling = Some(at);
     }
 
     /// A disk whose name is taken by another while the boot goes on.
@@ -308,10 +346,16 @@ impl World {
         other.place = place;
         other.tag = tag(rng);
         other.luks = None;
+        other.sibling = None;
         other.content = Content { signatures: vec![file_system(rng)], ..Content::default() };
         self.volumes.push(other);
         self.disks[disk].absent = None;
-        self.disks[disk].swapped = Some((rng.between(1, 3_000), volume));
+        let when = match rng.below(4) {
+            0 => Swap::At(rng.between(1, 3_000)),
+            1 => Swap::WhenMounted,
+            _ => Swap::WhenWanted,
+        };
+        self.disks[disk].swapped = Some((when, volume));
         self.spares += 1;
     }
 
