@@ -18,7 +18,8 @@ pub struct Host {
     pub loaded: BTreeSet<String>,
     /// Type of the root file system, as in `/proc/self/mountinfo`.
     pub root_type: Option<String>,
-    /// Modules that drive the devices below root, from the bus down to the disk.
+    /// What drives the devices below root, from the bus down to the disk: modules, or the modaliases of devices whose
+    /// driver is built into the running kernel, since the image can be for another one.
     pub root_drivers: Vec<String>,
     /// `dm/uuid` of the device-mapper devices below root.
     pub dm_uuids: Vec<String>,
@@ -68,7 +69,10 @@ impl Host {
             let module = fs::canonicalize(path.join("driver/module")).ok();
             let name =
                 module.as_deref().and_then(Path::file_name).and_then(|name| name.to_str()).map(module_name);
-            self.root_drivers.extend(name.filter(|name| !self.root_drivers.contains(name)));
+            let alias =
+                || fs::read_to_string(path.join("modalias")).ok().map(|text| text.trim_end().to_owned());
+            let driver = name.or_else(alias).filter(|name| !name.is_empty());
+            self.root_drivers.extend(driver.filter(|name| !self.root_drivers.contains(name)));
             // The disk of a partition can itself stand on others.
             if path != device && path.join("slaves").is_dir() {
                 self.walk(sys, path, depth + 1);
@@ -129,6 +133,7 @@ mod tests {
     fn a_stack_is_followed_down_to_the_bus() {
         let s = Scratch::new("host");
         let pci = "sys/devices/pci0000:00/0000:00:01.0";
+        s.file("sys/devices/pci0000:00/modalias", b"acpi:PNP0A08:\n");
         s.file(&format!("{pci}/modalias"), b"pci:v1\n");
         s.file("sys/module/nvme/initstate", b"live\n");
         s.file("sys/module/ext4/initstate", b"live\n");
@@ -149,10 +154,10 @@ mod tests {
               23 22 0:5 / /proc rw - proc proc rw\n",
         );
         let host = Host::scan(&s.path().join("sys"), &s.path().join("proc"));
-        assert_eq!(host.modaliases, BTreeSet::from(["pci:v1".to_owned()]));
+        assert_eq!(host.modaliases, BTreeSet::from(["acpi:PNP0A08:".to_owned(), "pci:v1".to_owned()]));
         assert_eq!(host.loaded, BTreeSet::from(["ext4".to_owned(), "nvme".to_owned()]));
         assert_eq!(host.root_type.as_deref(), Some("ext4"));
-        assert_eq!(host.root_drivers, ["nvme"]);
+        assert_eq!(host.root_drivers, ["acpi:PNP0A08:", "nvme"]);
         assert_eq!(host.dm_uuids, ["CRYPT-LUKS2-x-y"]);
         assert_eq!(host.md_levels, [""; 0]);
     }

@@ -92,7 +92,9 @@ fn host_only(kernel: &Kernel, host: &Host) -> Selection {
             start.insert(name.clone());
         }
     }
-    let mut preload: Vec<String> = host.root_drivers.clone();
+    let drivers = host.root_drivers.iter().flat_map(|name| kernel.catalog.lookup(name).modules);
+    let mut preload: Vec<String> =
+        drivers.filter(|name| path(name).is_some_and(|path| Class::of_path(path) == Class::Urgent)).collect();
     let loaded_in = |directory: &str| -> Vec<String> {
         let inside = |name: &&String| path(name).is_some_and(|path| path.starts_with(directory));
         host.loaded.iter().filter(inside).cloned().collect()

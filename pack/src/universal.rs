@@ -19,7 +19,7 @@ const DIRECTORIES: [&str; 7] = [
 
 /// Directories of storage and input that never hold the root of this machine or a keyboard: drivers that serve disks
 /// to others, file systems that need a network or a cluster, raw flash, pointers and games.
-const LEFT_OUT: [&str; 33] = [
+const LEFT_OUT: [&str; 27] = [
     "drivers/block/drbd/",
     "drivers/block/null_blk/",
     "drivers/block/rnbd/",
@@ -27,12 +27,6 @@ const LEFT_OUT: [&str; 33] = [
     "drivers/firmware/efi/test/",
     "drivers/hid/amd-sfh-hid/",
     "drivers/hid/intel-ish-hid/",
-    "drivers/input/gameport/",
-    "drivers/input/joystick/",
-    "drivers/input/misc/",
-    "drivers/input/mouse/",
-    "drivers/input/tablet/",
-    "drivers/input/touchscreen/",
     "drivers/mtd/",
     "drivers/nvme/target/",
     "drivers/scsi/cxgbi/",
@@ -55,9 +49,9 @@ const LEFT_OUT: [&str; 33] = [
     "fs/ubifs/",
 ];
 
-/// Single modules of the same kinds. The four offloading HBAs at the end do nothing without a daemon of their own and
+/// Single modules of the same kinds. Those at the end do nothing without a network driver or a daemon of their own, and
 /// would bring the largest network drivers along.
-const LEFT_OUT_MODULES: [&str; 46] = [
+const LEFT_OUT_MODULES: [&str; 48] = [
     "hid_axff",
     "hid_betopff",
     "hid_bigbenff",
@@ -102,6 +96,8 @@ const LEFT_OUT_MODULES: [&str; 46] = [
     "xen_scsiback",
     "bnx2fc",
     "bnx2i",
+    "csiostor",
+    "nvme_rdma",
     "qedf",
     "qedi",
 ];

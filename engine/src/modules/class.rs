@@ -57,6 +57,16 @@ const INPUT: [&str; 7] = [
     "drivers/tty/",
 ];
 
+/// Directories below those that hold no keyboards; some of their drivers probe slowly.
+const NOT_INPUT: [&str; 6] = [
+    "drivers/input/gameport/",
+    "drivers/input/joystick/",
+    "drivers/input/misc/",
+    "drivers/input/mouse/",
+    "drivers/input/tablet/",
+    "drivers/input/touchscreen/",
+];
+
 /// Modules in storage directories that never lead to root: slow probes and memory games.
 const NOT_STORAGE: [&str; 7] =
     ["floppy", "hv_balloon", "hv_utils", "virtio_balloon", "virtio_dma_buf", "virtio_input", "virtio_mem"];
@@ -67,9 +77,10 @@ impl Class {
     pub fn of_path(path: &str) -> Self {
         let inner = path.strip_prefix("kernel/").unwrap_or(path);
         let name = ondisk::kmod::name_of_path(path);
-        if name == "virtio_input" || INPUT.iter().any(|dir| inner.starts_with(dir)) {
+        let below = |directories: &[&str]| directories.iter().any(|directory| inner.starts_with(directory));
+        if name == "virtio_input" || below(&INPUT) && !below(&NOT_INPUT) {
             Class::Input
-        } else if !NOT_STORAGE.contains(&name.as_str()) && STORAGE.iter().any(|dir| inner.starts_with(dir)) {
+        } else if !NOT_STORAGE.contains(&name.as_str()) && below(&STORAGE) {
             Class::Urgent
         } else {
             Class::Rest
@@ -126,6 +137,7 @@ mod tests {
             ("kernel/drivers/virtio/virtio_input.ko", Class::Input),
             ("kernel/drivers/hid/usbhid/usbhid.ko", Class::Input),
             ("kernel/drivers/input/serio/i8042.ko", Class::Input),
+            ("kernel/drivers/input/mouse/psmouse.ko", Class::Rest),
             ("kernel/sound/pci/hda/snd-hda-intel.ko", Class::Rest),
             ("kernel/arch/x86/crypto/aesni-intel.ko", Class::Rest),
             ("updates/dkms/zfs.ko", Class::Rest),
