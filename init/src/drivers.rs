@@ -219,7 +219,11 @@ impl Loader {
             .filter_map(|missing| Some(Driverless { devpath: missing.device?, modalias: missing.want }));
         DriverFacts {
             pending: self.pending(),
-            driverless: driverless.filter(|device| is_storage_modalias(&device.modalias)).collect(),
+            driverless: driverless
+                .filter(|device| is_storage_modalias(&device.modalias))
+                // A built-in driver without an alias in the image's index shows only here.
+                .filter(|device| !Path::new("/sys").join(&device.devpath).join("driver").exists())
+                .collect(),
             failed: self.failed.clone(),
         }
     }
@@ -341,10 +345,14 @@ fn report_missing_index(root: &Path, release: &str) {
     if kernels.is_empty() {
         log::info!("the image has no modules; the boot depends on what kernel {release} has built in");
     } else if kernels.contains(release) {
-        log::error!("lib/modules/{release} of the image has no modules.dep.bin: run depmod and build the image again");
+        log::error!(
+            "lib/modules/{release} of the image has no modules.dep.bin: run depmod and build the image again"
+        );
     } else {
         let kernels = kernels.into_iter().collect::<Vec<_>>().join(", ");
-        log::error!("the image has modules for {kernels}, but this is kernel {release}: build it for this kernel");
+        log::error!(
+            "the image has modules for {kernels}, but this is kernel {release}: build it for this kernel"
+        );
     }
 }
 
