@@ -72,6 +72,7 @@ pub fn collect(verdict: &mut Verdict) {
     rustix::fs::sync();
     let _ = fs::write("/proc/sys/vm/drop_caches", "3");
     verdict.meminfo = procfs::meminfo();
+    verdict.free_on_cpu_lists = procfs::free_on_cpu_lists();
 }
 
 fn block(name: String) -> BlockDevice {

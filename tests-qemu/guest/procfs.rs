@@ -117,6 +117,14 @@ pub fn meminfo() -> BTreeMap<String, u64> {
         .collect()
 }
 
+/// Free pages in kB that wait on per-CPU lists (mm/page_alloc.c, `pcp`). MemFree does not count them, and
+/// kernels since 6.7 let the lists grow by megabytes where many pages are freed at once.
+pub fn free_on_cpu_lists() -> u64 {
+    let zones = text("/proc/zoneinfo");
+    let counts = zones.lines().filter_map(|line| line.trim().strip_prefix("count:"));
+    counts.filter_map(|count| count.trim().parse::<u64>().ok()).sum::<u64>() * 4
+}
+
 /// The kernel log from its oldest record on.
 pub fn kernel_log() -> Vec<LogLine> {
     let mut log = Vec::new();

@@ -69,7 +69,12 @@ impl Builder<'_> {
     }
 
     fn make(&self, job: &Job<'_>, kernel: &Kernel, root: &Path, directory: &Path) -> Result<(), Error> {
-        let initrd = image::bare(kernel, &["crc32c_generic", "virtio_pci", "virtio_blk", "ext4"], self.guest, self.cache)?;
+        let initrd = image::bare(
+            kernel,
+            &["crc32c_generic", "virtio_pci", "virtio_blk", "ext4"],
+            self.guest,
+            self.cache,
+        )?;
         let system = disk::plain_ext4(root, "builder", self.cache)?;
         fs::create_dir_all(directory).map_err(Error::io(directory))?;
         let mut drives = vec![drive(system, false)];
@@ -114,8 +119,9 @@ impl Builder<'_> {
         if conversation.end != End::PowerOff || outcome.trim() != "ok" {
             let lines: Vec<&str> = conversation.console.lines().collect();
             let last = lines.get(lines.len().saturating_sub(15)..).unwrap_or_default().join("\n");
+            let qemu = fs::read_to_string(directory.join("qemu.log")).unwrap_or_default();
             return Err(Error::Bed(format!(
-                "builder VM, {}: {:?}, said {:?}; its last words:\n{last}",
+                "builder VM, {}: {:?}, said {:?}; its last words:\n{last}{qemu}",
                 job.name,
                 conversation.end,
                 outcome.trim()

@@ -35,6 +35,8 @@ pub struct Verdict {
     pub modules_by_checker: Vec<String>,
     /// /proc/meminfo in kB, after the page cache was dropped.
     pub meminfo: BTreeMap<String, u64>,
+    /// Free memory in kB that MemFree leaves out: pages on per-CPU lists.
+    pub free_on_cpu_lists: u64,
     /// Kernel log.
     pub kmsg: Vec<LogLine>,
     /// Seconds since boot when the checker started.
