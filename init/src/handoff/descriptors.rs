@@ -17,7 +17,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 /// Without `/proc/self/fd` or any console; the boot can go on regardless.
 pub fn prepare(kept: Option<&OwnedFd>) -> Result<(), Failure> {
     let console = reopen_console();
-    let names = fs::read_dir("/proc/self/fd").map_err(|error| os("list /proc/self/fd", &error.into()))?;
+    let names = fs::read_dir("/proc/self/fd").map_err(|error| os("list /proc/self/fd", &error))?;
     for entry in names.flatten() {
         let Some(number) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
             continue;

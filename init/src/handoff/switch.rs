@@ -38,7 +38,7 @@ pub fn switch() -> Result<OldRoot, Failure> {
             Ok(true) => moved.push(mount),
             Ok(false) => {}
             Err(errno) => {
-                log::warn!("{mount} does not come along to the new root ({errno}); its init must mount it")
+                log::warn!("{mount} does not come along to the new root ({errno}); its init must mount it");
             }
         }
     }
