@@ -36,6 +36,7 @@ const COMPRESSED_FILE: i32 = 4;
 pub struct Loader {
     queue: LoadQueue,
     directory: PathBuf,
+    sys: PathBuf,
     /// What the kernel unpacks itself: the contents of `/sys/module/compression`; empty when nothing.
     kernel_unpacks: String,
     /// `rd.driver.post=`, until it has been asked for.
@@ -108,6 +109,7 @@ impl Loader {
         Loader {
             queue,
             directory,
+            sys: root.join("sys"),
             kernel_unpacks,
             post: plan.post.clone(),
             coldplugged: false,
@@ -220,12 +222,19 @@ impl Loader {
         DriverFacts {
             pending: self.pending(),
             driverless: driverless
-                .filter(|device| is_storage_modalias(&device.modalias))
-                // A built-in driver without an alias in the image's index shows only here.
-                .filter(|device| !Path::new("/sys").join(&device.devpath).join("driver").exists())
+                .filter(|device| is_storage_modalias(&device.modalias) && self.is_unbound(&device.devpath))
                 .collect(),
             failed: self.failed.clone(),
         }
+    }
+}
+
+impl Loader {
+    /// Whether the device is there and has no driver. What a built-in driver binds to shows only here: most kernels
+    /// leave the device tables of built-in modules out of `modules.builtin.modinfo`.
+    fn is_unbound(&self, devpath: &str) -> bool {
+        let device = self.sys.join(devpath);
+        device.exists() && !device.join("driver").exists()
     }
 }
 
@@ -404,6 +413,28 @@ mod tests {
         assert_eq!(loader.outcome(&names), Some(Ok(())));
         assert_eq!(loader.pending(), 0);
         std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn a_device_without_driver_is_named_and_a_bound_one_is_not() {
+        let root = root("driverless");
+        for device in ["sys/devices/a", "sys/devices/b/driver"] {
+            std::fs::create_dir_all(root.join(device)).unwrap();
+        }
+        let mut loader = Loader::open_below(&root, "6.1.0", &ModulePlan::default());
+        for (modalias, devpath) in [
+            ("virtio:d00000002v1", "devices/a"),
+            ("virtio:d00000008v1", "devices/b"),
+            ("scsi:t-0x00", "devices/gone"),
+        ] {
+            loader.request_modalias(modalias, devpath);
+        }
+        assert!(loader.news());
+        let facts = loader.facts();
+        std::fs::remove_dir_all(&root).unwrap();
+        let names: Vec<&str> = facts.driverless.iter().map(|device| device.devpath.as_str()).collect();
+        assert_eq!(names, ["devices/a"]);
+        assert!(!loader.news(), "told once");
     }
 
     #[test]
