@@ -62,6 +62,16 @@ impl Release {
         }
     }
 
+    /// What a full root is made of.
+    fn packages(self) -> Vec<&'static str> {
+        let mut packages = ROOT_PACKAGES.to_vec();
+        // Debian 13 has moved the reader of crypttab out of systemd's own package.
+        if self == Self::Trixie {
+            packages.push("systemd-cryptsetup");
+        }
+        packages
+    }
+
     /// Version number as users know it.
     #[must_use]
     pub fn number(self) -> &'static str {
@@ -132,7 +142,7 @@ pub fn debian_root(
     guest: &GuestPrograms,
     cache: &Cache,
 ) -> Result<PathBuf, Error> {
-    let base = bootstrap(release.suite(), ROOT_PACKAGES, cache)?;
+    let base = bootstrap(release.suite(), &release.packages(), cache)?;
     let recipe =
         format!("{}\n{}\n{fstab_root}\n{}", base.display(), kernel.package, debian::sha256(&guest.checker)?)
             + UNIT
