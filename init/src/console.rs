@@ -38,15 +38,13 @@ pub enum Input {
     Interrupt,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Question {
     /// As it is shown.
     prompt: String,
     note: Option<String>,
     /// Whether what is typed may be seen.
     shown: bool,
-    /// Somebody has answered since it was last asked.
-    answered: bool,
 }
 
 /// All consoles.
@@ -54,6 +52,8 @@ struct Question {
 pub struct Consoles {
     terminals: Vec<Terminal>,
     question: Option<Question>,
+    /// Whether a question may lower the console log level.
+    lowers_loglevel: bool,
     /// The console log level to go back to.
     loglevel: Option<u32>,
     /// Watches the terminals while a question is open, or something waits to be shown.
@@ -99,7 +99,7 @@ impl Consoles {
             .context(|| "make an event descriptor".to_owned())?;
         epoll::add(&watch, &bell, epoll::EventData::new_u64(0), epoll::EventFlags::IN)
             .context(|| "watch an event descriptor".to_owned())?;
-        Ok(Consoles { terminals, question: None, loglevel: None, watch, bell })
+        Ok(Consoles { terminals, question: None, lowers_loglevel: true, loglevel: None, watch, bell })
     }
 
     #[cfg(test)]
@@ -107,23 +107,20 @@ impl Consoles {
         self.terminals.is_empty()
     }
 
-    /// Asks for a secret on every console; `: ` is appended to the prompt, and the note stands in a line before it. The
-    /// same question again is shown again only after an answer.
+    /// Asks for a secret on every console; `: ` is appended to the prompt, and the note stands in a line before
+    /// it. One answer closes the question; asking the same while it is open changes nothing.
     pub fn ask_secret(&mut self, prompt: &str, note: Option<&str>) {
         let note = note.map(str::to_owned);
-        self.ask(Question { prompt: format!("{prompt}: "), note, shown: false, answered: false });
+        self.ask(Question { prompt: format!("{prompt}: "), note, shown: false });
     }
 
     /// Asks for a line that may be seen while it is typed; the prompt is shown as it is.
     pub fn ask_line(&mut self, prompt: &str) {
-        self.ask(Question { prompt: prompt.to_owned(), note: None, shown: true, answered: false });
+        self.ask(Question { prompt: prompt.to_owned(), note: None, shown: true });
     }
 
     fn ask(&mut self, question: Question) {
-        if let Some(open) = &self.question
-            && !open.answered
-            && (&open.prompt, &open.note, open.shown) == (&question.prompt, &question.note, question.shown)
-        {
+        if self.question.as_ref() == Some(&question) {
             return;
         }
         self.question = Some(question);
@@ -137,22 +134,24 @@ impl Consoles {
 
     /// Takes the question back; half-typed answers are wiped.
     pub fn stop(&mut self) {
-        if let Some(question) = self.question.take() {
-            self.raise_loglevel();
-            for terminal in &mut self.terminals {
-                terminal.editor.clear();
-                if !question.answered {
-                    terminal.show(b"\r\n");
-                }
-            }
-            self.rewatch();
+        if self.question.is_some() {
+            self.close(b"\r\n");
         }
+    }
+
+    fn close(&mut self, farewell: &[u8]) {
+        self.question = None;
+        self.raise_loglevel();
+        for terminal in &mut self.terminals {
+            terminal.editor.clear();
+            terminal.show(farewell);
+        }
+        self.rewatch();
     }
 
     /// The next thing that was typed; call it until it gives nothing whenever the descriptor is readable.
     ///
-    /// A question stays open until it is taken back or replaced: further lines are further answers, except that Enter
-    /// alone is none while an answer is being tried.
+    /// An answer closes the question: what is typed after it waits for the next one. Control-C does not.
     pub fn take_input(&mut self) -> Option<Input> {
         let mut rung = [0_u8; 8];
         let _ = rustix::io::read(&self.bell, &mut rung);
@@ -191,33 +190,30 @@ impl Consoles {
 
     /// Feeds what was read from one terminal to its line, up to the end of a line.
     fn type_in(&mut self, at: usize) -> Option<Input> {
-        let question = self.question.as_mut()?;
+        let shown = self.question.as_ref()?.shown;
         let terminal = self.terminals.get_mut(at)?;
         let bytes = terminal.ahead.take();
         for (position, &byte) in bytes.bytes().iter().enumerate() {
-            let (input, echo): (_, &[u8]) = match terminal.editor.feed(byte) {
-                Step::Echo(echo) => {
-                    if question.shown {
-                        terminal.show(&echo);
-                    }
-                    continue;
+            let step = terminal.editor.feed(byte);
+            if let Step::Echo(echo) = step {
+                if shown {
+                    terminal.show(&echo);
                 }
-                // Enter pressed again while an answer is being tried is no answer.
-                Step::Line if question.answered && terminal.editor.typed().is_empty() => continue,
-                Step::Line if question.shown => {
-                    let line = terminal.editor.take();
-                    (Input::Line(String::from_utf8_lossy(line.bytes()).into_owned()), b"\r\n")
-                }
-                Step::Line => (Input::Secret(terminal.editor.take()), b"\r\n"),
-                Step::Interrupt => {
-                    terminal.editor.clear();
-                    (Input::Interrupt, b"^C\r\n")
-                }
-            };
-            question.answered = true;
+                continue;
+            }
             terminal.ahead.push(bytes.bytes().get(position.saturating_add(1)..).unwrap_or_default());
-            self.show(echo);
-            return Some(input);
+            let line = terminal.editor.take();
+            if step == Step::Interrupt {
+                self.show(b"^C\r\n");
+                self.show_question(false);
+                return Some(Input::Interrupt);
+            }
+            self.close(b"\r\n");
+            return Some(if shown {
+                Input::Line(String::from_utf8_lossy(line.bytes()).into_owned())
+            } else {
+                Input::Secret(line)
+            });
         }
         None
     }
@@ -225,7 +221,7 @@ impl Consoles {
     /// Shows a text on every console; lines end in a line feed. An open question comes back below it.
     pub fn print(&mut self, text: &str) {
         let mut shown = String::with_capacity(text.len().saturating_add(64));
-        if self.is_waiting() {
+        if self.question.is_some() {
             shown.push_str("\r\n");
         }
         for line in text.lines() {
@@ -239,7 +235,7 @@ impl Consoles {
 
     /// Shows the open question again, after kernel messages may have covered it.
     pub fn refresh(&mut self) {
-        if self.is_waiting() {
+        if self.question.is_some() {
             self.show_question(false);
         }
     }
@@ -262,11 +258,6 @@ impl Consoles {
                 log::debug!("cannot switch echo off on {}: {errno}", terminal.path);
             }
         }
-    }
-
-    /// Whether a question is open that nobody has answered yet.
-    fn is_waiting(&self) -> bool {
-        self.question.as_ref().is_some_and(|question| !question.answered)
     }
 
     fn show(&mut self, bytes: &[u8]) {
@@ -301,7 +292,7 @@ impl Consoles {
     }
 
     fn lower_loglevel(&mut self) {
-        if self.loglevel.is_some() {
+        if !self.lowers_loglevel || self.loglevel.is_some() {
             return;
         }
         let current =
