@@ -102,11 +102,6 @@ impl Consoles {
         Ok(Consoles { terminals, question: None, lowers_loglevel: true, loglevel: None, watch, bell })
     }
 
-    #[cfg(test)]
-    fn is_empty(&self) -> bool {
-        self.terminals.is_empty()
-    }
-
     /// Asks for a secret on every console; `: ` is appended to the prompt, and the note stands in a line before
     /// it. One answer closes the question; asking the same while it is open changes nothing.
     pub fn ask_secret(&mut self, prompt: &str, note: Option<&str>) {

@@ -9,18 +9,55 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use super::*;
 
+/// Longest wait for what must come; a pseudo-terminal delivers through a kernel worker.
+const PATIENCE: i64 = 10_000;
+
+/// Wait for what must not come, in milliseconds.
+const MOMENT: i64 = 100;
+
+fn is_ready(fd: impl AsFd, milliseconds: i64) -> bool {
+    let wait =
+        rustix::time::Timespec { tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000 };
+    let mut fds = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::IN)];
+    rustix::event::poll(&mut fds, Some(&wait)).expect("poll") > 0
+}
+
 /// The other end of a terminal: what a person sees and types.
-struct Person(File);
+struct Person {
+    master: File,
+    seen: String,
+}
 
 impl Person {
     fn types(&mut self, text: &str) {
-        self.0.write_all(text.as_bytes()).expect("type");
+        self.master.write_all(text.as_bytes()).expect("type");
     }
 
-    fn sees(&mut self) -> String {
-        let mut seen = vec![0_u8; 8192];
-        let length = self.0.read(&mut seen).unwrap_or(0);
-        String::from_utf8_lossy(&seen[..length]).into_owned()
+    /// Everything up to and with `end`, without carriage returns.
+    fn sees(&mut self, end: &str) -> String {
+        loop {
+            if let Some(at) = self.seen.find(end) {
+                let rest = self.seen.split_off(at + end.len());
+                return std::mem::replace(&mut self.seen, rest);
+            }
+            assert!(self.look(PATIENCE) > 0, "{end:?} does not come after {:?}", self.seen);
+        }
+    }
+
+    fn sees_nothing(&mut self) {
+        self.look(MOMENT);
+        assert_eq!(self.seen, "");
+    }
+
+    /// Takes in what is there; gives its length.
+    fn look(&mut self, milliseconds: i64) -> usize {
+        if !is_ready(&self.master, milliseconds) {
+            return 0;
+        }
+        let mut bytes = vec![0_u8; 8192];
+        let length = self.master.read(&mut bytes).unwrap_or(0);
+        self.seen.push_str(&String::from_utf8_lossy(&bytes[..length]).replace('\r', ""));
+        length
     }
 }
 
@@ -30,7 +67,7 @@ fn person() -> (Person, String) {
     unlockpt(&master).expect("unlock");
     let path = ptsname(&master, Vec::new()).expect("name").into_string().expect("text");
     rustix::fs::fcntl_setfl(&master, OFlags::NONBLOCK).expect("flags");
-    (Person(File::from(master)), path)
+    (Person { master: File::from(master), seen: String::new() }, path)
 }
 
 fn consoles(paths: &[&str]) -> Consoles {
@@ -40,26 +77,35 @@ fn consoles(paths: &[&str]) -> Consoles {
 }
 
 /// What the event loop does: wait for the one descriptor, then take.
-fn read(consoles: &mut Consoles) -> Option<Input> {
-    while is_ready(consoles) {
+fn input(consoles: &mut Consoles) -> Option<Input> {
+    loop {
         if let Some(input) = consoles.take_input() {
             return Some(input);
         }
+        if consoles.terminals.is_empty() || !is_ready(&*consoles, PATIENCE) {
+            return None;
+        }
     }
-    None
 }
 
-/// A pseudo-terminal delivers through a kernel worker, hence the patience.
-fn is_ready(consoles: &Consoles) -> bool {
-    let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
-    let mut fds = [rustix::event::PollFd::new(consoles, rustix::event::PollFlags::IN)];
-    rustix::event::poll(&mut fds, Some(&now)).expect("poll") > 0
-}
-
-fn secret(input: Option<Input>) -> String {
-    match input {
+fn secret(consoles: &mut Consoles) -> String {
+    match input(consoles) {
         Some(Input::Secret(secret)) => String::from_utf8(secret.bytes().to_vec()).expect("text"),
         other => panic!("{other:?}"),
+    }
+}
+
+fn no_input(consoles: &mut Consoles) {
+    while is_ready(&*consoles, MOMENT) {
+        assert!(consoles.take_input().is_none());
+    }
+}
+
+/// Waits until the line of the first terminal is this.
+fn typed(consoles: &mut Consoles, line: &str) {
+    while consoles.terminals[0].editor.typed() != line.as_bytes() {
+        assert!(is_ready(&*consoles, PATIENCE), "{:?}", consoles.terminals[0].editor);
+        assert!(consoles.take_input().is_none());
     }
 }
 
@@ -68,13 +114,13 @@ fn the_first_answer_wins_and_is_not_echoed() {
     let ((mut one, first), (mut two, second)) = (person(), person());
     let mut consoles = consoles(&[&first, &second]);
     consoles.ask_secret("Passphrase for vda2", Some("try 1"));
-    assert_eq!(one.sees().replace('\r', ""), "try 1\nPassphrase for vda2: ");
-    assert!(two.sees().ends_with("Passphrase for vda2: "));
-    assert!(!is_ready(&consoles));
+    assert_eq!(one.sees(": "), "try 1\nPassphrase for vda2: ");
+    two.sees("Passphrase for vda2: ");
+    no_input(&mut consoles);
     two.types("hun\x7fnter2\r");
-    assert_eq!(secret(read(&mut consoles)), "hunter2");
-    assert!(read(&mut consoles).is_none());
-    assert_eq!((one.sees().trim(), two.sees().trim()), ("", ""));
+    assert_eq!(secret(&mut consoles), "hunter2");
+    no_input(&mut consoles);
+    assert_eq!((one.sees("\n"), two.sees("\n")), ("\n".to_owned(), "\n".to_owned()));
 }
 
 #[test]
@@ -82,18 +128,18 @@ fn typed_ahead_is_neither_shown_nor_lost() {
     let (mut person, path) = person();
     let mut consoles = consoles(&[&path]);
     person.types("wrong\rright\rrest");
-    assert!(!is_ready(&consoles), "nobody asked yet");
-    assert_eq!(person.sees(), "");
+    no_input(&mut consoles);
+    person.sees_nothing();
     consoles.ask_secret("P", None);
-    assert_eq!(secret(read(&mut consoles)), "wrong");
-    assert!(read(&mut consoles).is_none(), "the next line is for the next question");
+    assert_eq!(secret(&mut consoles), "wrong");
+    no_input(&mut consoles);
     consoles.ask_secret("P", Some("wrong passphrase"));
-    assert_eq!(secret(read(&mut consoles)), "right");
-    consoles.ask_secret("P", Some("wrong passphrase"));
-    assert!(read(&mut consoles).is_none());
+    assert_eq!(secret(&mut consoles), "right");
+    consoles.ask_secret("Q", None);
+    typed(&mut consoles, "rest");
     person.types("\r");
-    assert_eq!(secret(read(&mut consoles)), "rest");
-    assert!(!person.sees().contains("right"));
+    assert_eq!(secret(&mut consoles), "rest");
+    assert_eq!(person.sees("Q: \n"), "P: \nwrong passphrase\nP: \nQ: \n");
 }
 
 #[test]
@@ -102,11 +148,11 @@ fn typed_before_the_program_opened_the_terminal() {
     let before = Terminal::open(&path).expect("keeps the terminal alive");
     before.restore();
     person.types("early");
-    let _ = person.sees();
+    person.sees("early");
     let mut consoles = consoles(&[&path]);
     person.types("bird\r");
     consoles.ask_secret("P", None);
-    assert_eq!(secret(read(&mut consoles)), "earlybird");
+    assert_eq!(secret(&mut consoles), "earlybird");
 }
 
 #[test]
@@ -115,12 +161,13 @@ fn a_line_is_echoed_and_survives_a_message() {
     let mut consoles = consoles(&[&path]);
     consoles.ask_line("rootward> ");
     person.types("he");
-    assert!(read(&mut consoles).is_none());
-    assert_eq!(person.sees(), "\rrootward> he");
+    assert_eq!(person.sees("> "), "rootward> ");
+    typed(&mut consoles, "he");
+    assert_eq!(person.sees("he"), "he");
     consoles.print("something\nhappened\n");
-    assert_eq!(person.sees().replace('\r', ""), "\nsomething\nhappened\nrootward> he");
+    assert_eq!(person.sees("> he"), "\nsomething\nhappened\nrootward> he");
     person.types("lp\n");
-    assert!(matches!(read(&mut consoles), Some(Input::Line(line)) if line == "help"));
+    assert!(matches!(input(&mut consoles), Some(Input::Line(line)) if line == "help"));
 }
 
 #[test]
@@ -128,18 +175,18 @@ fn one_answer_closes_a_question_that_is_shown_once() {
     let (mut person, path) = person();
     let mut consoles = consoles(&[&path]);
     consoles.ask_secret("P", None);
-    let _ = person.sees();
+    person.sees("P: ");
     consoles.ask_secret("P", None);
-    assert_eq!(person.sees(), "");
+    person.sees_nothing();
     person.types("\rnext");
-    assert_eq!(secret(read(&mut consoles)), "", "an empty passphrase is one");
+    assert_eq!(secret(&mut consoles), "", "an empty passphrase is one");
     assert!(consoles.question.is_none());
     person.types("\r");
-    assert!(!is_ready(&consoles), "typed keys wait until somebody asks");
-    let _ = person.sees();
+    no_input(&mut consoles);
+    person.sees("\n");
     consoles.ask_secret("P", None);
-    assert_eq!(secret(read(&mut consoles)), "next");
-    assert!(person.sees().contains("P: "));
+    assert_eq!(secret(&mut consoles), "next");
+    person.sees("P: ");
 }
 
 #[test]
@@ -148,11 +195,10 @@ fn control_c_starts_the_answer_over() {
     let mut consoles = consoles(&[&path]);
     consoles.ask_secret("P", None);
     person.types("abc\x03");
-    assert!(matches!(read(&mut consoles), Some(Input::Interrupt)));
-    assert!(person.sees().ends_with("^C\r\r\n\rP: "));
+    assert!(matches!(input(&mut consoles), Some(Input::Interrupt)));
+    person.sees("^C\nP: ");
     person.types("half");
-    assert!(read(&mut consoles).is_none());
-    assert_eq!(consoles.terminals[0].editor.typed(), b"half");
+    typed(&mut consoles, "half");
     consoles.stop();
     assert!(consoles.terminals[0].editor.typed().is_empty());
 }
@@ -167,9 +213,9 @@ fn a_stuck_terminal_blocks_nobody() {
     }
     let mut seen = 0;
     loop {
-        let length = person.sees().len();
+        let length = person.look(MOMENT);
         seen += length;
-        if is_ready(&consoles) {
+        if is_ready(&consoles, 0) {
             assert!(consoles.take_input().is_none());
         } else if length == 0 {
             break;
@@ -184,9 +230,9 @@ fn a_terminal_that_hangs_up_is_dropped() {
     let mut consoles = consoles(&[&path]);
     consoles.ask_secret("P", None);
     drop(person);
-    assert!(read(&mut consoles).is_none());
-    assert!(consoles.is_empty());
-    assert!(!is_ready(&consoles), "a closed terminal keeps nobody busy");
+    assert!(input(&mut consoles).is_none());
+    assert!(consoles.terminals.is_empty());
+    no_input(&mut consoles);
     consoles.ask_secret("Q", None);
     assert!(consoles.take_input().is_none(), "nobody is there to answer");
 }
