@@ -54,8 +54,9 @@ pub struct Request {
 ///
 /// [`Failure::NoInit`] with the reason for each candidate.
 pub fn check(init: Option<&str>) -> Result<RealInit, Failure> {
-    let root = rustix::fs::open(SYSROOT, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| Failure::Os { what: format!("open {SYSROOT}"), errno: errno.raw_os_error() })?;
+    let root =
+        rustix::fs::open(SYSROOT, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| Failure::Os { what: format!("open {SYSROOT}"), errno: errno.raw_os_error() })?;
     real_init::find(&root, init)
 }
 
