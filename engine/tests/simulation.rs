@@ -101,7 +101,7 @@ fn seeds() {
 fn replay() {
     let Some(seed) = number("ROOTWARD_SIM_SEED") else { return };
     let (world, plan, expected) = make(seed);
-    println!("{world:#?}\n{plan:#?}\n{expected:#?}");
+    println!("{}\n{plan:?}\n{expected:?}", world.describe());
     for schedule in 0..2 {
         match run::boot(&world, &plan, seed, schedule, Fault::None, true) {
             Ok(boot) => {

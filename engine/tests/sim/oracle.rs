@@ -100,24 +100,25 @@ pub fn is_last_resort(world: &World, plan: &Plan, at: usize) -> bool {
         && !named_as_root(world, plan, at)
 }
 
-/// Whether a key of the command line or of crypttab may be looked for on this volume.
+/// Whether a key of the command line may be looked for on this volume.
 pub fn may_hold_key(world: &World, plan: &Plan, at: usize, name: &str, path: &str) -> bool {
-    let signature = world.volumes[at].content.only();
     plan.luks.enabled
-        && plan.luks.keys.iter().any(|key| {
-            key.path == path
-                && match &key.device {
-                    KeyDevice::Initramfs => false,
-                    KeyDevice::Any => true,
-                    KeyDevice::Path(wanted) => *wanted == format!("/dev/{name}"),
-                    KeyDevice::Uuid(prefix) => signature
-                        .and_then(|signature| signature.uuid.as_deref())
-                        .is_some_and(|uuid| plain(uuid).starts_with(&plain(prefix))),
-                    KeyDevice::Label(label) => {
-                        signature.and_then(|signature| signature.label.as_deref()) == Some(label.as_bytes())
-                    }
-                }
-        })
+        && plan.luks.keys.iter().any(|key| key.path == path && lies_on(&key.device, world, at, name))
+}
+
+fn lies_on(device: &KeyDevice, world: &World, at: usize, name: &str) -> bool {
+    let signature = world.volumes[at].content.only();
+    match device {
+        KeyDevice::Initramfs => false,
+        KeyDevice::Any => true,
+        KeyDevice::Path(wanted) => *wanted == format!("/dev/{name}"),
+        KeyDevice::Uuid(prefix) => signature
+            .and_then(|signature| signature.uuid.as_deref())
+            .is_some_and(|uuid| plain(uuid).starts_with(&plain(prefix))),
+        KeyDevice::Label(label) => {
+            signature.and_then(|signature| signature.label.as_deref()) == Some(label.as_bytes())
+        }
+    }
 }
 
 /// Whether `root=` names this volume, going by the truth. `name` is its kernel name, `mapping` its dm name.
@@ -263,7 +264,7 @@ fn opens(
                         .key_file
                         .as_ref()
                         .is_some_and(|(path, secret)| *path == key.path && secrets.contains(secret))
-                    && may_hold_key(world, plan, *holder, &name, &key.path)
+                    && lies_on(&key.device, world, *holder, &name)
             })
     });
     let by_hand = secrets.iter().any(|secret| typed.contains(secret));

@@ -69,7 +69,7 @@ fn luks(rng: &mut Rng, world: &World, plan: &mut Plan) {
             plan.luks.selectors.push(selector(LuksIdKind::Serial, serial, rng));
         }
     }
-    for _ in 0..*rng.pick(&[0, 0, 0, 1, 2]) {
+    for _ in 0..*rng.pick(&[0, 0, 1, 1, 2]) {
         let (path, device, target) = world.invent_key(rng);
         plan.luks.keys.push(LuksKey { path, device, target });
     }
@@ -95,6 +95,11 @@ fn target(rng: &mut Rng, world: &World) -> Option<usize> {
         fit.iter().copied().filter(|at| matches!(world.volumes[*at].place, Place::Inside(_))).collect();
     if !hidden.is_empty() && rng.percent(60) {
         fit = hidden;
+    }
+    let swapped: Vec<usize> =
+        world.disks.iter().filter(|disk| disk.swapped.is_some()).map(|disk| disk.volume).collect();
+    if !swapped.is_empty() && rng.percent(70) {
+        fit = swapped;
     }
     if rng.percent(4) {
         fit = (0..world.volumes.len()).collect();

@@ -304,7 +304,7 @@ impl World {
         if !exact {
             copy.tag = tag(rng);
             copy.has_init = !rng.percent(20);
-            copy.mountable = !rng.percent(20);
+            copy.mountable = !rng.percent(40);
         }
         self.volumes.push(copy);
         if let Some((secrets, inner)) = self.volumes[of].luks.clone() {
@@ -347,7 +347,15 @@ impl World {
         other.tag = tag(rng);
         other.luks = None;
         other.sibling = None;
-        other.content = Content { signatures: vec![file_system(rng)], ..Content::default() };
+        let mut signature = file_system(rng);
+        // The dangerous case is another file system of the same type.
+        if let Some(one) = self.volumes[self.disks[disk].volume].content.only()
+            && one.kind.is_filesystem()
+            && rng.percent(70)
+        {
+            signature.kind = one.kind;
+        }
+        other.content = Content { signatures: vec![signature], ..Content::default() };
         self.volumes.push(other);
         self.disks[disk].absent = None;
         let when = match rng.below(4) {
@@ -364,6 +372,19 @@ impl World {
             if rng.percent(30) {
                 self.image_keys.push((name.to_owned(), secret(rng)));
             }
+        }
+        let of = |world: &World, fit: fn(&Volume) -> bool, rng: &mut Rng| {
+            let fit: Vec<usize> = (0..world.volumes.len()).filter(|at| fit(&world.volumes[*at])).collect();
+            (!fit.is_empty()).then(|| *rng.pick(&fit))
+        };
+        let locked = of(self, |volume| volume.luks.is_some(), rng);
+        let holder =
+            of(self, |volume| volume.content.only().is_some_and(|one| one.kind.is_filesystem()), rng);
+        if let (Some(locked), Some(holder)) = (locked, holder)
+            && rng.percent(40)
+        {
+            let secret = self.volumes[locked].luks.as_ref().map_or(0, |(secrets, _)| secrets[0]);
+            self.volumes[holder].key_file = Some((format!("/key{}", rng.below(2)), secret));
         }
     }
 
@@ -408,6 +429,39 @@ impl World {
         }
     }
 
+    /// The world in one line per volume and disk, for a replay.
+    pub fn describe(&self) -> String {
+        let mut lines = Vec::new();
+        for (at, volume) in self.volumes.iter().enumerate() {
+            let signatures: Vec<String> = volume
+                .content
+                .signatures
+                .iter()
+                .map(|one| {
+                    let label = one.label.as_deref().map(String::from_utf8_lossy);
+                    format!("{} {} {label:?}", one.kind.name(), one.uuid.as_deref().unwrap_or("-"))
+                })
+                .collect();
+            lines.push(format!(
+                "volume {at}: {:?} [{}] tag {:08x} luks {:?} mountable {} init {} reads {:?} sibling {:?} key {:?}",
+                volume.place,
+                signatures.join(" + "),
+                volume.tag,
+                volume.luks,
+                volume.mountable,
+                volume.has_init,
+                volume.reads,
+                volume.sibling,
+                volume.key_file
+            ));
+        }
+        lines.extend(self.disks.iter().map(|disk| format!("{disk:?}")));
+        lines.push(format!("image keys {:?}, typed {:?}", self.image_keys, self.typed));
+        lines.push(format!("crypt missing {}, driver hangs {}", self.crypt_missing, self.driver_hangs));
+        lines.extend(self.crypttab.iter().map(|row| format!("{row:?}")));
+        lines.join("\n")
+    }
+
     /// UUIDs of all containers, copies once.
     pub fn luks_uuids(&self) -> Vec<String> {
         let mut found: Vec<String> = self
@@ -447,8 +501,14 @@ impl World {
 
     /// Key files that may open something, as `rd.luks.key=` would name them.
     pub fn invent_key(&self, rng: &mut Rng) -> (String, KeyDevice, KeyTarget) {
-        let path = (*rng.pick(&["/key0", "/key1", "/etc/keys/root"])).to_owned();
-        let holder = (!self.volumes.is_empty()).then(|| rng.index(self.volumes.len()));
+        let mut path = (*rng.pick(&["/key0", "/key1", "/etc/keys/root"])).to_owned();
+        let mut holder = (!self.volumes.is_empty()).then(|| rng.index(self.volumes.len()));
+        let holders: Vec<usize> =
+            (0..self.volumes.len()).filter(|at| self.volumes[*at].key_file.is_some()).collect();
+        if !holders.is_empty() && rng.percent(70) {
+            holder = Some(*rng.pick(&holders));
+            path = holder.and_then(|at| self.volumes[at].key_file.clone()).map_or(path, |(path, _)| path);
+        }
         let signature = holder.and_then(|at| self.volumes[at].content.only());
         let device = match (rng.below(5), holder, signature) {
             (0, ..) | (_, None, _) => KeyDevice::Initramfs,
