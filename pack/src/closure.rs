@@ -75,7 +75,7 @@ fn unspoken(name: &str) -> Vec<String> {
     let mut wanted: Vec<String> = fixed.iter().map(|name| (*name).to_owned()).collect();
     match name {
         "dm_crypt" => {
-            wanted.extend(DEFAULT_CIPHERS.iter().flat_map(|spec| crypto_modules::modules_for(spec)))
+            wanted.extend(DEFAULT_CIPHERS.iter().flat_map(|spec| crypto_modules::modules_for(spec)));
         }
         "vfat" | "msdos" | "isofs" | "udf" => {
             let fstype = if name == "isofs" { "iso9660" } else { name };

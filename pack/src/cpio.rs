@@ -150,6 +150,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    type Shown<'a> = (&'a str, char, u32, u32, (u32, u32), &'a [u8]);
+
     #[test]
     fn round_trip() {
         let mut tree = Tree::default();
@@ -163,7 +165,7 @@ mod tests {
             .iter()
             .map(|e| (e.name.as_str(), e.type_letter(), e.mode & 0o7777, e.inode, e.rdev, e.data.as_slice()))
             .collect();
-        let expected: [(&str, char, u32, u32, (u32, u32), &[u8]); 5] = [
+        let expected: [Shown<'_>; 5] = [
             ("dev", 'd', 0o755, 1, (0, 0), b""),
             ("dev/console", 'c', 0o600, 2, (5, 1), b""),
             ("etc", 'd', 0o755, 3, (0, 0), b""),

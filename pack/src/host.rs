@@ -110,7 +110,7 @@ fn root_mount(mountinfo: &str) -> Option<Mount<'_>> {
         let (numbers, mut after) = (before.next()?, after.split(' '));
         (before.nth(1)? == "/").then_some(Mount { numbers, fstype: after.next()?, source: after.next()? })
     };
-    mountinfo.lines().filter_map(parse).last()
+    mountinfo.lines().filter_map(parse).next_back()
 }
 
 /// The device below `/sys/devices`, by number, or by name for file systems with anonymous numbers such as btrfs.

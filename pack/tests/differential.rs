@@ -5,11 +5,42 @@ mod oracle;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use ondisk::kmod::ModInfo;
-use oracle::{Scratch, TREE, VERSION, build_tree, show_depends, tool};
+use oracle::{Scratch, TREE, VERSION, build_tree, tool};
 use pack::kernel::Kernel;
 use pack::{Compression, Layout, Modules, Options};
+
+/// What modprobe would load for a name, in order: module names with underscores. `None` when it knows no such name.
+fn show_depends(root: &Path, version: &str, name: &str) -> Option<Vec<String>> {
+    let output = Command::new("modprobe")
+        .args([
+            "-C",
+            "/nonexistent-modprobe.d",
+            "-d",
+            root.to_str().unwrap(),
+            "-S",
+            version,
+            "--show-depends",
+            name,
+        ])
+        .env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()))
+        .output()
+        .unwrap();
+    if !output.status.success() {
+        return None;
+    }
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut names: Vec<String> = Vec::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("insmod ")) {
+        let name = ondisk::kmod::name_of_path(line.split(' ').next().unwrap());
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Some(names)
+}
 
 fn names(kernel: &Kernel, want: &str) -> Vec<String> {
     kernel.catalog.plan(want).into_iter().map(|step| step.name).collect()
