@@ -42,7 +42,7 @@ int main(void)
         out = open("/dev/console", O_WRONLY | O_NOCTTY);
     long long before = boottime();
     /* Not dprintf: it wants to seek, which /dev/kmsg refuses. */
-    count = snprintf(record, sizeof record, "bench: tie %lld", before);
+    count = snprintf(record, sizeof record, "bench: tie %lld\n", before);
     if (write(log, record, count) != count)
         dprintf(out, "bench-error: cannot write to the kernel log\n");
     dprintf(out, "\nbench-entered %lld\n", entered);

@@ -15,7 +15,7 @@ int main(int argc, char **argv)
     int log = open("/settle.kmsg", O_WRONLY | O_CLOEXEC);
     unlink("/settle.kmsg");
     argv[0] = "/init";
-    if (write(log, "bench: settled", 14) != 14)
+    if (write(log, "bench: settled\n", 15) != 15)
         return 2;
     execv("/init", argv);
     return 1;
