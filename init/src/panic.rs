@@ -72,7 +72,12 @@ fn hook(info: &PanicHookInfo<'_>) {
         // Another thread is at it, or this hook itself panicked.
         hang();
     }
-    kmsg::last_words(format_args!("internal error, please report it: {info}"));
+    // One record, so that what a reader copies is complete.
+    let message = info.payload_as_str().unwrap_or("no message");
+    match info.location() {
+        Some(place) => kmsg::last_words(format_args!("internal error, please report it: {place}: {message}")),
+        None => kmsg::last_words(format_args!("internal error, please report it: {message}")),
+    }
     // A copy, so that the lock is free while the shell runs; a thread that died holding it leaves the default.
     let wish = WISH.try_lock().map_or(Wish { shell: false, end: End::Hang }, |wish| *wish);
     if wish.shell {
@@ -111,10 +116,10 @@ fn act(action: RebootAct) {
 
 /// Becomes the shell; returns when there is none.
 fn shell() {
-    kmsg::last_words(format_args!("rd.shell=1: process 1 becomes a shell; leaving it panics the kernel"));
     // Without it the shell would never see Ctrl-C; there is nobody to tell if that fails.
     let _ = signals::restore();
-    for (path, arguments) in SHELLS {
+    for (path, arguments) in SHELLS.into_iter().filter(|(path, _)| std::path::Path::new(path).exists()) {
+        kmsg::last_words(format_args!("rd.shell=1: process 1 becomes {path}; leaving it panics the kernel"));
         // Replaces this process, or returns the reason why not.
         let _ = Command::new(path).args(arguments).exec();
     }
