@@ -11,6 +11,7 @@ use super::{Assembler, Requests, View};
 use crate::command::{Action, CryptOptions, Loudness, SecretSource};
 use crate::event::{CommandId, DevName, Failure, Outcome, SecretId};
 use crate::explain::{Node, State as NodeState};
+use crate::modules::kernel_requests;
 use crate::table::Device;
 use crate::time::Moment;
 
@@ -153,12 +154,7 @@ impl Luks {
     fn modules_ready(&mut self, view: View<'_>, name: &DevName, requests: &mut Requests<'_>) -> bool {
         let Some(device) = view.table.get(name) else { return false };
         let wanted = choice::modules_for(device);
-        let key = wanted.join(",");
-        let state = self.modules.entry(key).or_default();
-        if *state == Modules::NotAsked {
-            *state = Modules::Asked(requests.ask(Action::LoadModules(wanted)));
-        }
-        *state == Modules::Ready
+        ready(&mut self.modules, wanted, requests)
     }
 
     /// Starts the next attempt, if none is under way. Returns whether something was started.
@@ -181,10 +177,11 @@ impl Luks {
                     State::Broken(format!("the name {} is taken by {}", container.name, other.name));
                 return true;
             }
-            let attempt = next_key(view, container, requests);
+            let attempt = next_key(view, container, &mut self.modules, requests);
             let (attempt, secret) = match attempt {
                 Next::Try(path, source) => (Attempt::KeyFile(path), source),
                 Next::Reading => return true,
+                Next::Loading => continue,
                 Next::Nothing => {
                     let mut held = container.read.iter().chain(&typed);
                     match held.find(|secret| !container.tried.contains(secret)).copied() {
@@ -229,13 +226,29 @@ impl Luks {
 enum Next {
     Try(String, SecretSource),
     Reading,
+    /// The key device's file system still needs its driver.
+    Loading,
     Nothing,
+}
+
+/// Asks once for these modules; true once the answer is in.
+fn ready(modules: &mut BTreeMap<String, Modules>, wanted: Vec<String>, requests: &mut Requests<'_>) -> bool {
+    let state = modules.entry(wanted.join(",")).or_default();
+    if *state == Modules::NotAsked {
+        *state = Modules::Asked(requests.ask(Action::LoadModules(wanted)));
+    }
+    *state == Modules::Ready
 }
 
 /// The next key file of a container that can be had now.
 ///
 /// A key that lies elsewhere stays in the list: another device may match, or the same one come again.
-fn next_key(view: View<'_>, container: &mut Container, requests: &mut Requests<'_>) -> Next {
+fn next_key(
+    view: View<'_>,
+    container: &mut Container,
+    modules: &mut BTreeMap<String, Modules>,
+    requests: &mut Requests<'_>,
+) -> Next {
     for (index, key) in container.keys.iter_mut().enumerate() {
         let path = key.path.clone();
         if key.device == KeyDevice::Initramfs {
@@ -244,6 +257,9 @@ fn next_key(view: View<'_>, container: &mut Container, requests: &mut Requests<'
             return Next::Try(path, source);
         }
         let Some((device, fstype)) = choice::key_device(view, &key.device, &key.looked_on) else { continue };
+        if !ready(modules, kernel_requests::for_filesystem(&fstype), requests) {
+            return Next::Loading;
+        }
         key.looked_on.insert(device.clone());
         let (offset, size) = (key.offset, key.size);
         let action = Action::ReadKey { device, fstype, path: path.clone(), offset, size };
