@@ -14,8 +14,8 @@ use crate::error::{Context, Result};
 /// Multicast group of the kernel's own events; group 2 is udevd's.
 const KERNEL_GROUP: u32 = 1;
 
-/// Room for events that wait while this program is busy. A short event is charged with about 1.3 KiB of socket
-/// memory, so this holds some 12,000; systemd-udevd takes 128 MiB, which a 128 MiB machine would feel.
+/// Room for events that wait while this program is busy. The kernel doubles the figure for its own overhead, and the
+/// sum holds about 40,000 events of a disk; systemd-udevd takes 128 MiB, which a machine of that size would feel.
 const RECEIVE_BUFFER: usize = 16 << 20;
 
 /// An event is at most 2 KiB of variables (`UEVENT_BUFFER_SIZE`) behind a header `ACTION@DEVPATH`.
