@@ -23,6 +23,8 @@ pub struct Host {
     pub root_drivers: Vec<String>,
     /// `dm/uuid` of the device-mapper devices below root.
     pub dm_uuids: Vec<String>,
+    /// `dm/name` of the encrypted ones among them.
+    pub crypt_names: Vec<String>,
     /// `md/level` of the arrays below root.
     pub md_levels: Vec<String>,
 }
@@ -55,7 +57,11 @@ impl Host {
             return;
         }
         let text = |name: &str| fs::read_to_string(device.join(name)).ok().map(|text| text.trim().to_owned());
-        self.dm_uuids.extend(text("dm/uuid").filter(|uuid| !uuid.is_empty()));
+        let uuid = text("dm/uuid").filter(|uuid| !uuid.is_empty());
+        if uuid.as_ref().is_some_and(|uuid| uuid.starts_with("CRYPT-")) {
+            self.crypt_names.extend(text("dm/name"));
+        }
+        self.dm_uuids.extend(uuid);
         self.md_levels.extend(text("md/level").filter(|level| !level.is_empty()));
         for slave in fs::read_dir(device.join("slaves")).into_iter().flatten().flatten() {
             if let Ok(below) = fs::canonicalize(slave.path()) {
@@ -102,6 +108,14 @@ struct Mount<'a> {
     source: &'a str,
 }
 
+/// The rows of a crypttab(5) that are about these mappings, as they stand.
+#[must_use]
+pub fn crypttab_rows(crypttab: &str, names: &[String]) -> String {
+    let mine =
+        |line: &&str| line.split_whitespace().next().is_some_and(|first| names.iter().any(|n| n == first));
+    crypttab.lines().filter(mine).map(|line| format!("{line}\n")).collect()
+}
+
 /// The last mount on `/` (proc_pid_mountinfo(5)).
 fn root_mount(mountinfo: &str) -> Option<Mount<'_>> {
     let parse = |line| {
@@ -143,6 +157,7 @@ mod tests {
         s.link(&format!("{pci}/driver"), "../../../bus/pci/drivers/nvme");
         s.file(&format!("{pci}/nvme/nvme0/nvme0n1/nvme0n1p2/partition"), b"2\n");
         s.file("sys/devices/virtual/block/dm-0/dm/uuid", b"CRYPT-LUKS2-x-y\n");
+        s.file("sys/devices/virtual/block/dm-0/dm/name", b"cr_root\n");
         s.link(
             "sys/devices/virtual/block/dm-0/slaves/nvme0n1p2",
             "../../../../pci0000:00/0000:00:01.0/nvme/nvme0/nvme0n1/nvme0n1p2",
@@ -159,7 +174,16 @@ mod tests {
         assert_eq!(host.root_type.as_deref(), Some("ext4"));
         assert_eq!(host.root_drivers, ["acpi:PNP0A08:", "nvme"]);
         assert_eq!(host.dm_uuids, ["CRYPT-LUKS2-x-y"]);
+        assert_eq!(host.crypt_names, ["cr_root"]);
         assert_eq!(host.md_levels, [""; 0]);
+    }
+
+    #[test]
+    fn only_rows_of_root() {
+        let table =
+            "# name device\nswap /dev/x /dev/urandom swap\ncr_root UUID=1 none luks\n cr_root2 UUID=2\n";
+        assert_eq!(crypttab_rows(table, &["cr_root".into()]), "cr_root UUID=1 none luks\n");
+        assert_eq!(crypttab_rows(table, &[]), "");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::image::{Layout, assemble};
 use crate::kernel::Kernel;
 use crate::select::{Modules, Selection, select};
 use crate::tree::{Node, Tree};
-use crate::{modprobe_d, output, payload, release};
+use crate::{host, kernel, modprobe_d, output, payload, release};
 
 /// Wishes for one image. [`Options::new`] has the defaults of `rootward build`.
 #[derive(Debug, Clone)]
@@ -120,7 +120,17 @@ pub fn build(options: &Options) -> Result<Report> {
         matches!(&options.modules, Modules::List(names) if names.iter().all(|name| name.trim().is_empty()));
     if !none {
         let kernel = Kernel::open(&version, &directory)?;
-        selection = select(&kernel, &options.modules, &|| Host::scan(&options.sys, &options.proc))?;
+        let host = match options.modules {
+            Modules::HostOnly => Host::scan(&options.sys, &options.proc),
+            Modules::Universal | Modules::List(_) => Host::default(),
+        };
+        selection = select(&kernel, &options.modules, &host)?;
+        if let Some(table) = kernel::optional(&root.join("etc/crypttab"))? {
+            let rows = host::crypttab_rows(&String::from_utf8_lossy(&table), &host.crypt_names);
+            if !rows.is_empty() {
+                tree.insert("etc/crypttab", Node::File(0o600, rows.into_bytes()));
+            }
+        }
         let inner = if layout == Layout::PerModule { compression } else { Compression::None };
         packed = payload::add(&mut tree, &kernel, &selection.modules, inner, &root)?;
         let own = options.modules_dir.is_none() && options.modules != Modules::Universal;

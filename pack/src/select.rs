@@ -33,13 +33,13 @@ pub struct Selection {
     pub warnings: Vec<String>,
 }
 
-/// Chooses the modules of an image.
+/// Chooses the modules of an image; `host` is looked at for [`Modules::HostOnly`] alone.
 ///
 /// # Errors
 /// A name in the list that the kernel does not have.
-pub fn select(kernel: &Kernel, modules: &Modules, host: &dyn Fn() -> Host) -> Result<Selection> {
+pub fn select(kernel: &Kernel, modules: &Modules, host: &Host) -> Result<Selection> {
     match modules {
-        Modules::HostOnly => Ok(host_only(kernel, &host())),
+        Modules::HostOnly => Ok(host_only(kernel, host)),
         Modules::Universal => {
             let modules = closure(kernel, universal::start(kernel), &|_| true);
             Ok(Selection { modules, ..Selection::default() })

@@ -225,6 +225,54 @@ fn lists_say_what_is_loaded_first() {
     assert!(matches!(error, pack::Error::UnknownModule { .. }), "{error}");
 }
 
+#[test]
+fn a_machine_gets_what_its_root_stands_on() {
+    let scratch = Scratch::new("host");
+    let directory = build_tree(scratch.path());
+    let link = |name: &str, target: &str| {
+        let path = scratch.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(target, path).unwrap();
+    };
+    let hba = "sys/devices/pci0000:00/0000:00:05.0";
+    scratch.file(&format!("{hba}/modalias"), b"pci:v00001234d7\n");
+    scratch.file("sys/devices/platform/beep/modalias", b"platform:beep-1\n");
+    scratch.file("sys/devices/pci0000:00/0000:00:06.0/virtio0/modalias", b"virtio:d00000002v00001AF4\n");
+    scratch.file(&format!("{hba}/host0/0:0:0:0/modalias"), b"scsi:t-0x00\n");
+    scratch.file(&format!("{hba}/host0/0:0:0:0/block/sda/sda1/partition"), b"1\n");
+    for module in ["big_hba", "sd_mod", "scsi_mod", "vfat", "beep", "ext4"] {
+        scratch.file(&format!("sys/module/{module}/initstate"), b"live\n");
+    }
+    scratch.file("sys/bus/scsi/drivers/sd/bind", b"");
+    link("sys/bus/scsi/drivers/sd/module", "../../../../module/sd_mod");
+    link(&format!("{hba}/host0/0:0:0:0/driver"), "../../../../../bus/scsi/drivers/sd");
+    link("sys/dev/block/8:1", &format!("../../{}/host0/0:0:0:0/block/sda/sda1", &hba[4..]));
+    scratch.file("proc/self/mountinfo", b"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n");
+    let mut options = options(&scratch, &directory, Modules::HostOnly);
+    (options.sys, options.proc) = (scratch.path().join("sys"), scratch.path().join("proc"));
+    let report = pack::build(&options).unwrap();
+    assert_eq!(report.warnings, [""; 0]);
+    // The HBA's driver is found by its modalias, as if it were built into the running kernel.
+    assert_eq!(report.preload, ["big_hba", "sd_mod", "ext4"]);
+    let expected = [
+        "big_hba",
+        "crc32c_generic",
+        "ext4",
+        "hba_tool",
+        "jbd2",
+        "mbcache",
+        "scsi_mod",
+        "sd_mod",
+        "virtio",
+        "virtio_blk",
+        "virtio_pci",
+    ];
+    assert_eq!(report.modules, expected);
+    // A processor that has the instruction gets the faster checksum too.
+    scratch.file("sys/devices/system/cpu/modalias", b"cpu:type:x86,ven0000:feature:,0094,\n");
+    assert!(pack::build(&options).unwrap().modules.contains(&"crc32c_intel".to_owned()));
+}
+
 /// Real kernels, where there are any: `ROOTWARD_MODULES` names directories such as `/lib/modules/VERSION`, separated
 /// by colons; the installed ones are taken without it.
 #[test]

@@ -314,7 +314,7 @@ impl LoadQueue {
             let mut best: Option<(Option<Class>, u64, usize)> = None;
             let mut stuck = None;
             for (n, target) in self.targets.iter().enumerate() {
-                if !self.is_allowed(target.level) {
+                if !self.is_allowed(target.level) || best.is_some_and(|best| best.0 < target.level) {
                     continue;
                 }
                 let survey = self.survey(&target.group, n, &mut stamps);
