@@ -149,3 +149,61 @@ fn gone_or(error: io::Error, what: String) -> Failure {
         None => Failure::Other(format!("cannot {what}: {error}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explained(errno: Errno) -> Failure {
+        explain("/dev/null", &LibcryptErr::IOError(errno.into()), &["the library's words".to_owned()])
+    }
+
+    #[test]
+    fn errors_become_advice() {
+        assert_eq!(explained(Errno::PERM), Failure::WrongSecret);
+        let table = [
+            (Errno::OPNOTSUPP, "af_alg, algif_skcipher, dm-crypt"),
+            (Errno::NOMEM, "memory"),
+            (Errno::INVAL, "no LUKS container"),
+            (Errno::NODEV, "dm-mod"),
+        ];
+        for (errno, word) in table {
+            let text = explained(errno).to_string();
+            assert!(text.contains(word) && text.contains("(the library's words)"), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_block_devices_are_opened() {
+        let request = |device: &str| OpenRequest {
+            device: device.to_owned(),
+            name: "rootward-test".to_owned(),
+            options: CryptOptions::default(),
+        };
+        let secret = Secret::from(b"x".to_vec());
+        let refused = open(&request("/dev/null"), &secret);
+        assert!(matches!(refused, Err(Failure::Other(text)) if text.contains("not a block device")));
+        assert_eq!(open(&request("/dev/none"), &secret), Err(Failure::Gone));
+    }
+
+    #[test]
+    fn flags_follow_the_options() {
+        assert!(flags(&CryptOptions::default()).is_empty());
+        let options = CryptOptions { discard: true, no_read_workqueue: true, ..CryptOptions::default() };
+        let expected = CryptActivate::ALLOW_DISCARDS | CryptActivate::NO_READ_WORKQUEUE;
+        assert_eq!(flags(&options).bits(), expected.bits());
+    }
+
+    /// What the library has to say reaches us rather than standard error.
+    #[test]
+    fn the_library_talks_to_us() {
+        let _alone = LIBRARY.lock().unwrap_or_else(PoisonError::into_inner);
+        messages::capture();
+        messages::take();
+        let nothing = Secret::from(b"x".to_vec());
+        let refused = activate("/dev/rootward-none", "rootward-test", &CryptOptions::default(), &nothing);
+        assert!(matches!(&refused, Err(LibcryptErr::IOError(_))), "{refused:?}");
+        let said = messages::take().join("\n");
+        assert!(said.contains("/dev/rootward-none"), "{said}");
+    }
+}
