@@ -73,7 +73,12 @@ fn hook(info: &PanicHookInfo<'_>) {
         hang();
     }
     // One record, so that what a reader copies is complete.
-    let message = info.payload_as_str().unwrap_or("no message");
+    let payload = info.payload();
+    let message = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let message = message.unwrap_or("no message");
     match info.location() {
         Some(place) => kmsg::last_words(format_args!("internal error, please report it: {place}: {message}")),
         None => kmsg::last_words(format_args!("internal error, please report it: {message}")),
