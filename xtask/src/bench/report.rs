@@ -19,7 +19,7 @@ pub fn table(rows: &[Row], kernel: &str) -> String {
     text += "| image | T_init | T_unpack | T / floor | wall | wall / floor | MiB | modules | least RAM, MiB | free after, KiB against floor |\n";
     text += "|---|---|---|---|---|---|---|---|---|---|\n";
     for row in rows {
-        let least = row.least_mib.map_or_else(|| "> 512".to_owned(), |mib| mib.to_string());
+        let least = row.least_mib.map_or_else(|| "-".to_owned(), |mib| mib.to_string());
         let _ = writeln!(
             text,
             "| {} | {:.3} | {:.3} | {:.2} | {:.2} | {:.2} | {:.2} | {} | {least} | {:+} |",
