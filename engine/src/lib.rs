@@ -15,6 +15,8 @@ pub mod matching;
 pub mod modules;
 pub mod mount_options;
 pub mod root;
+#[cfg(test)]
+mod script;
 pub mod table;
 pub mod time;
 pub mod verb;

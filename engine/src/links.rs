@@ -110,3 +110,102 @@ impl Registry {
         device.claims.iter().filter(owns).cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use crate::event::{DevName, DeviceFacts, Event};
+    use crate::script::{Script, content, gpt, partition, plan, uuid};
+    use crate::{Action, Moment};
+    use ondisk::{Content, Kind};
+
+    /// Plays the hands' part: who owns which link.
+    #[derive(Default)]
+    struct Links(BTreeMap<String, String>);
+
+    impl Links {
+        fn apply(&mut self, actions: &[Action]) {
+            for action in actions {
+                if let Action::Link(device, links) = action {
+                    self.0.retain(|_, owner| *owner != device.0);
+                    self.0.extend(links.iter().map(|link| (link.clone(), device.0.clone())));
+                }
+            }
+        }
+
+        fn owner(&self, link: &str) -> Option<&str> {
+            self.0.get(link).map(String::as_str)
+        }
+    }
+
+    #[test]
+    fn links_are_those_of_udev() {
+        let mut script = Script::new(plan(uuid("none")));
+        let mut links = Links::default();
+        let disk = DeviceFacts {
+            major: 8,
+            size: 1 << 30,
+            ids: vec!["virtio-x".into()],
+            path: Some("pci-0000:00:04.0".into()),
+            ..DeviceFacts::default()
+        };
+        links.apply(&script.add("vda", disk, gpt(&[(1, "11-22", Some("a b"))])));
+        let mut fs = content(Kind::Ext4, "33-44");
+        fs.signatures[0].label = Some(b"x/y \xe9".to_vec());
+        links.apply(&script.add("vda1", partition("vda", 1), fs));
+        links.apply(&script.disk("sdb", content(Kind::Lvm2Pv, "pv")));
+        links.apply(&script.disk("sdc", content(Kind::Swap, "sw")));
+        let owned: Vec<(&str, &str)> = links.0.iter().map(|(link, owner)| (&**link, &**owner)).collect();
+        assert_eq!(
+            owned,
+            [
+                ("disk/by-id/virtio-x", "vda"),
+                ("disk/by-id/virtio-x-part1", "vda1"),
+                ("disk/by-label/x\\x2fy\\x20\\xe9", "vda1"),
+                ("disk/by-partlabel/a\\x20b", "vda1"),
+                ("disk/by-partuuid/11-22", "vda1"),
+                ("disk/by-path/pci-0000:00:04.0", "vda"),
+                ("disk/by-path/pci-0000:00:04.0-part1", "vda1"),
+                ("disk/by-uuid/33-44", "vda1"),
+                ("disk/by-uuid/sw", "sdc"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_link_goes_to_the_mapping_and_back_to_the_first_disk() {
+        let mut script = Script::new(plan(uuid("none")));
+        let mut links = Links::default();
+        let link = "disk/by-uuid/same";
+        links.apply(&script.disk("sdb", content(Kind::Ext4, "same")));
+        links.apply(&script.disk("sda", content(Kind::Ext4, "same")));
+        assert_eq!(links.owner(link), Some("sdb"), "the first seen has it");
+        links.apply(&script.mapping("dm-0", "x", "sdz", content(Kind::Ext4, "same")));
+        assert_eq!(links.owner(link), Some("dm-0"), "a mapping takes it over");
+        links.apply(&script.tell(Event::Gone("dm-0".into())));
+        assert_eq!(links.owner(link), Some("sdb"));
+        links.apply(&script.tell(Event::Gone("sdb".into())));
+        assert_eq!(links.owner(link), Some("sda"));
+    }
+
+    #[test]
+    fn an_event_that_changes_nothing_asks_for_nothing() {
+        let mut script = Script::new(plan(uuid("none")));
+        script.disk("sda", content(Kind::Ext4, "x"));
+        let facts = script.engine.table().get(&DevName("sda".into())).expect("sda").facts.clone();
+        for _ in 0..3 {
+            assert!(script.engine.handle(Moment(0), Event::Device("sda".into(), facts.clone())).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_partition_table_that_is_read_late_makes_the_links_of_its_partitions() {
+        let mut script = Script::new(plan(uuid("none")));
+        let mut links = Links::default();
+        links.apply(&script.add("vda1", partition("vda", 1), Content::default()));
+        assert_eq!(links.owner("disk/by-partuuid/11-22"), None);
+        links.apply(&script.disk("vda", gpt(&[(1, "11-22", None)])));
+        assert_eq!(links.owner("disk/by-partuuid/11-22"), Some("vda1"));
+    }
+}

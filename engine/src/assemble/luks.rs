@@ -18,6 +18,8 @@ use crate::time::Moment;
 mod choice;
 mod question;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use question::Question;
 

@@ -1,0 +1,369 @@
+//! What the LUKS assembler asks for, with scripted hands.
+
+use cmdline::plan::{KeyDevice, KeyTarget, LuksIdKind, LuksKey, LuksSelector};
+use ondisk::Kind;
+use std::time::Duration;
+
+use crate::script::{Script, content, is_ask, is_open, is_switch, mounted, opened, plan, uuid};
+use crate::{Action, DevName, Event, Failure, ImageFacts, Outcome, SecretId, SecretSource};
+use cmdline::Plan;
+
+const ID: &str = "c15167d9-e233-3846-c457-81ffc102baa0";
+
+fn luks() -> ondisk::Content {
+    content(Kind::Luks2, ID)
+}
+
+fn selector(kind: LuksIdKind, id: &str) -> LuksSelector {
+    LuksSelector { kind, id: id.to_owned(), keysource: false, name: None }
+}
+
+/// A plan that opens the container whatever else there is.
+fn explicit(id: &str) -> Plan {
+    let mut plan = plan(uuid("inner"));
+    plan.luks.selectors.push(selector(LuksIdKind::Uuid, id));
+    plan
+}
+
+fn key(path: &str, device: KeyDevice, target: KeyTarget) -> LuksKey {
+    LuksKey { path: path.to_owned(), device, target }
+}
+
+fn crypttab(text: &str) -> ImageFacts {
+    ImageFacts { crypttab: cmdline::crypttab::parse(text).0 }
+}
+
+fn typed(script: &mut Script, number: u64) -> Vec<(String, String)> {
+    opened(&script.tell(Event::Typed(SecretId(number))))
+}
+
+fn wrong(script: &mut Script) -> Vec<Action> {
+    script.answer(is_open, Err(Failure::WrongSecret))
+}
+
+fn asks(actions: &[Action]) -> Vec<(String, Option<String>)> {
+    let ask = |action: &Action| match action {
+        Action::AskPassphrase { prompt, note } => Some((prompt.clone(), note.clone())),
+        _ => None,
+    };
+    actions.iter().filter_map(ask).collect()
+}
+
+#[test]
+fn selectors_choose_and_name() {
+    let named = |mut plan: Plan, name: &str| {
+        plan.luks.selectors[0].name = Some(name.to_owned());
+        plan
+    };
+    let row = format!("tabbed UUID={ID} none");
+    for (what, plan, tab, expected) in [
+        ("whole id", explicit(ID), "", Some(format!("luks-{ID}"))),
+        (
+            "a part of it, in capitals, without dashes",
+            explicit("D9E2333846"),
+            "",
+            Some("luks-D9E2333846".into()),
+        ),
+        ("another id", explicit("00000000"), "", None),
+        ("named on the command line", named(explicit(ID), "root"), "", Some("root".into())),
+        ("the command line's name goes first", named(explicit(ID), "root"), &row, Some("root".into())),
+        ("crypttab's name otherwise", explicit(ID), &row, Some("tabbed".into())),
+    ] {
+        let mut script = Script::with_image(plan, crypttab(tab));
+        let asked = script.disk("sda", luks()).iter().any(is_ask);
+        assert_eq!(asked, expected.is_some(), "{what}");
+        if let Some(name) = expected {
+            assert_eq!(typed(&mut script, 1), [("sda".to_owned(), name)], "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_serial_selects_what_lies_on_the_drive() {
+    let mut plan = plan(uuid("inner"));
+    plan.luks.selectors.push(selector(LuksIdKind::Serial, "S3Z"));
+    for (serial, expected) in [("xS3Z9", true), ("other", false)] {
+        let mut script = Script::new(plan.clone());
+        let facts = crate::DeviceFacts {
+            major: 8,
+            size: 1 << 30,
+            serial: Some(serial.to_owned()),
+            ..crate::DeviceFacts::default()
+        };
+        assert_eq!(script.add("sda", facts, luks()).iter().any(is_ask), expected, "{serial}");
+    }
+}
+
+#[test]
+fn what_is_opened_without_being_named() {
+    let by_name = plan(cmdline::root_spec(&format!("/dev/mapper/luks-{ID}")));
+    let auto = |auto| Plan { auto, ..plan(uuid("inner")) };
+    let off = |mut plan: Plan| {
+        plan.luks.enabled = false;
+        plan
+    };
+    let noauto = format!("x UUID={ID} none noauto");
+    // (at once, when nothing else is left)
+    for (what, plan, tab, expected) in [
+        ("on demand", auto(None), "", (false, true)),
+        ("rd.auto", auto(Some(true)), "", (true, true)),
+        ("rd.auto=0", auto(Some(false)), "", (false, false)),
+        ("root=/dev/mapper names it", by_name.clone(), "", (true, true)),
+        ("rd.luks=0", off(auto(Some(true))), "", (false, false)),
+        ("rd.luks=0 with its name", off(by_name), "", (false, false)),
+        ("rd.luks=0 with its id", off(explicit(ID)), "", (false, false)),
+        ("others are named", explicit("0000"), "", (false, false)),
+        ("noauto", auto(None), &noauto, (false, false)),
+        ("noauto and rd.auto", auto(Some(true)), &noauto, (false, false)),
+        ("noauto, but named", explicit(ID), &noauto, (true, true)),
+    ] {
+        let mut script = Script::with_image(plan, crypttab(tab));
+        let at_once = script.disk("sda", luks()).iter().any(is_ask);
+        let later = at_once || script.wait(2_000).iter().any(is_ask);
+        assert_eq!((at_once, later), expected, "{what}");
+    }
+}
+
+#[test]
+fn the_root_is_not_asked_a_passphrase_for_when_it_is_there() {
+    let mut script = Script::new(plan(uuid("root")));
+    script.disk("sda", luks());
+    assert!(script.wait(2_000).iter().any(is_ask));
+    let actions = script.disk("sdb", content(Kind::Ext4, "root"));
+    assert_eq!(mounted(&actions), ["sdb"]);
+    let actions = script.answer(crate::script::is_mount, Ok(Outcome::Done));
+    let order: Vec<bool> =
+        actions.iter().filter(|one| **one == Action::StopAsking || is_switch(one)).map(is_switch).collect();
+    assert_eq!(order, [false, true], "the question goes before the hand-over: {actions:?}");
+}
+
+#[test]
+fn wrong_passphrases_to_the_limit() {
+    for (tab, limit) in [("", 5), (&*format!("x UUID={ID} none tries=2"), 2)] {
+        let mut script = Script::with_image(explicit(ID), crypttab(tab));
+        script.disk("sda", luks());
+        for number in 1..=limit {
+            assert_eq!(typed(&mut script, number).len(), 1, "try {number} of {limit}");
+            let notes = asks(&wrong(&mut script));
+            let left = limit - number;
+            match notes.as_slice() {
+                [(prompt, Some(note))] => {
+                    assert!(prompt.contains("sda"), "{prompt}");
+                    let expected =
+                        if left == 1 { "1 try left".to_owned() } else { format!("{left} tries left") };
+                    assert!(note.contains(&expected), "{note}");
+                }
+                [] => assert_eq!(left, 0, "no question although {left} tries are left"),
+                other => panic!("{other:?}"),
+            }
+        }
+        // Waiting cannot help any more, but a stop comes with a little grace.
+        assert!(!script.wait(9_000).iter().any(crate::script::is_rescue));
+        assert!(script.wait(3_000).iter().any(crate::script::is_rescue));
+        let text = script.engine.explain(crate::Moment(script.now)).to_string();
+        assert!(text.contains(&format!("{limit} wrong passphrases")), "{text}");
+        assert!(text.contains("type the right passphrase of sda"), "{text}");
+        // After a retry by the operator all tries are there again.
+        assert!(script.tell(Event::Retry).iter().any(is_ask));
+        assert_eq!(typed(&mut script, 77).len(), 1);
+    }
+}
+
+#[test]
+fn without_a_limit_the_question_comes_again_and_again() {
+    let mut script = Script::with_image(explicit(ID), crypttab(&format!("x UUID={ID} none tries=0")));
+    script.disk("sda", luks());
+    for number in 1..20 {
+        assert_eq!(typed(&mut script, number).len(), 1);
+        assert_eq!(asks(&wrong(&mut script))[0].1.as_deref(), Some("wrong passphrase"));
+    }
+}
+
+#[test]
+fn one_passphrase_is_tried_on_every_container_and_on_later_ones() {
+    let mut plan = plan(uuid("inner"));
+    plan.auto = Some(true);
+    let mut script = Script::new(plan);
+    script.disk("sda", content(Kind::Luks2, "aaaa"));
+    let prompt = asks(&script.disk("sdb", content(Kind::Luks1, "bbbb")));
+    assert!(prompt[0].0.contains("sda") && prompt[0].0.contains("sdb"), "{prompt:?}");
+    assert_eq!(typed(&mut script, 1), [("sda".into(), "luks-aaaa".into())], "one derivation at a time");
+    let next = script.answer(is_open, Ok(Outcome::Done));
+    assert_eq!(opened(&next), [("sdb".into(), "luks-bbbb".into())]);
+    let after = wrong(&mut script);
+    // It opened something, so it was not wrong.
+    assert_eq!(asks(&after), [("Passphrase for sdb (luks-bbbb)".to_owned(), None)]);
+    let late = script.disk("sdc", content(Kind::Luks2, "cccc"));
+    assert_eq!(opened(&late), [("sdc".into(), "luks-cccc".into())], "tried before anybody is asked");
+}
+
+#[test]
+fn a_key_file_of_the_image_goes_first() {
+    let mut plan = explicit(ID);
+    plan.luks.keys.push(key("/key", KeyDevice::Initramfs, KeyTarget::All));
+    let mut script = Script::new(plan);
+    let actions = script.disk("sda", luks());
+    assert!(!actions.iter().any(is_ask));
+    let source = actions.iter().find_map(|action| match action {
+        Action::OpenCrypt { secret, .. } => Some(secret.clone()),
+        _ => None,
+    });
+    assert_eq!(source, Some(SecretSource::File { path: "/key".into(), offset: 0, size: None }));
+    let actions = script.answer(is_open, Err(Failure::NoKeyFile("/key".into())));
+    assert!(asks(&actions)[0].1.as_deref().is_some_and(|note| note.contains("/key")), "{actions:?}");
+}
+
+#[test]
+fn keys_are_for_the_container_that_they_name() {
+    for (target, tried) in [
+        (KeyTarget::All, true),
+        (KeyTarget::Uuid("c15167d9".into()), true),
+        (KeyTarget::Uuid("5167d9".into()), false),
+        (KeyTarget::Path("/dev/sda".into()), true),
+        (KeyTarget::Path("/dev/sdb".into()), false),
+        (KeyTarget::Label("x".into()), false),
+    ] {
+        let mut plan = explicit(ID);
+        plan.luks.keys.push(key("/key", KeyDevice::Initramfs, target.clone()));
+        let actions = Script::new(plan).disk("sda", luks());
+        assert_eq!(actions.iter().any(is_open), tried, "{target:?}");
+    }
+}
+
+#[test]
+fn a_key_device_is_waited_for_and_taken_even_late() {
+    let mut plan = explicit(ID);
+    plan.luks.keys.push(key("/key", KeyDevice::Label("KEYS".into()), KeyTarget::All));
+    let mut stick = content(Kind::Vfat, "1234-5678");
+    stick.signatures[0].label = Some(b"KEYS".to_vec());
+    let read = |action: &Action| matches!(action, Action::ReadKey { .. });
+
+    for wait in [1_000, 30_000] {
+        let mut script = Script::new(plan.clone());
+        assert!(!script.disk("sda", luks()).iter().any(is_ask), "not before rd.luks.key.tout");
+        assert_eq!(script.wait(wait).iter().any(is_ask), wait > 10_000);
+        assert!(script.disk("sdb", content(Kind::Vfat, "other")).iter().all(|action| !read(action)));
+        let actions = script.disk("sdc", stick.clone());
+        assert!(actions.iter().any(read), "{actions:?}");
+        assert!(!actions.contains(&Action::StopAsking), "somebody may be typing");
+        let actions = script.answer(read, Ok(Outcome::Secret(SecretId(9))));
+        assert_eq!(opened(&actions), [("sda".to_owned(), format!("luks-{ID}"))]);
+        // A wrong key is said, and the question comes at once.
+        assert!(wait > 10_000 || wrong(&mut script).iter().any(is_ask));
+    }
+}
+
+#[test]
+fn a_stick_that_comes_back_is_searched_again() {
+    let mut plan = explicit(ID);
+    plan.luks.keys.push(key("/key", KeyDevice::Any, KeyTarget::All));
+    let read = |action: &Action| matches!(action, Action::ReadKey { .. });
+    let mut script = Script::new(plan);
+    script.disk("sda", luks());
+    assert!(script.disk("sdb", content(Kind::Vfat, "x")).iter().any(read));
+    script.answer(read, Err(Failure::NoKeyFile("/key".into())));
+    assert!(!script.wait(20_000).iter().any(read), "once per device");
+    script.tell(Event::Gone("sdb".into()));
+    assert!(script.disk("sdb", content(Kind::Vfat, "x")).iter().any(read));
+}
+
+#[test]
+fn copies_are_left_alone_until_the_first_is_gone_or_broken() {
+    let twin = |how: &str| {
+        let mut script = Script::new(explicit(ID));
+        script.disk("sda", luks());
+        let actions = script.disk("sdb", luks());
+        let warned = |action: &Action| matches!(action, Action::Say(_, text) if text.contains("sdb"));
+        assert!(actions.iter().any(warned), "{actions:?}");
+        assert!(!actions.iter().any(is_ask));
+        assert_eq!(typed(&mut script, 1).len(), 1);
+        let actions = match how {
+            "gone" => {
+                wrong(&mut script);
+                script.tell(Event::Gone(DevName("sda".into())))
+            }
+            _ => script.answer(is_open, Err(Failure::Os { what: "read sda".into(), errno: 5 })),
+        };
+        assert_eq!(opened(&actions).first().map(|(device, _)| device.as_str()), Some("sdb"), "{how}");
+    };
+    twin("gone");
+    twin("broken");
+}
+
+#[test]
+fn nobody_types_in_time() {
+    let mut plan = explicit(ID);
+    plan.luks.prompt_timeout = Some(Duration::from_secs(20));
+    let mut script = Script::new(plan);
+    script.disk("sda", luks());
+    assert!(!script.wait(19_000).contains(&Action::StopAsking));
+    let actions = script.wait(15_000);
+    assert!(actions.contains(&Action::StopAsking), "{actions:?}");
+    let text = script.engine.explain(crate::Moment(script.now)).to_string();
+    assert!(text.contains("rd.luks.timeout"), "{text}");
+    assert!(actions.iter().any(crate::script::is_rescue), "{actions:?}");
+}
+
+#[test]
+fn a_container_that_comes_back_while_it_is_being_opened_is_not_opened_twice() {
+    let mut script = Script::new(explicit(ID));
+    script.disk("sda", luks());
+    assert_eq!(typed(&mut script, 1).len(), 1);
+    script.tell(Event::Gone("sda".into()));
+    assert!(opened(&script.disk("sda", luks())).is_empty(), "the first attempt is still under way");
+    let actions = script.answer(is_open, Ok(Outcome::Done));
+    assert!(!actions.iter().any(is_open) && !actions.iter().any(is_ask), "{actions:?}");
+}
+
+#[test]
+fn names_do_not_collide() {
+    let mut script = Script::new(explicit("aa"));
+    script.disk("sda", content(Kind::Luks2, "aa11"));
+    script.disk("sdb", content(Kind::Luks2, "aa22"));
+    assert_eq!(typed(&mut script, 1), [("sda".into(), "luks-aa".into())]);
+    assert_eq!(opened(&script.answer(is_open, Ok(Outcome::Done))), [("sdb".into(), "luks-aa22".into())]);
+}
+
+#[test]
+fn a_hostile_uuid_makes_a_harmless_name() {
+    assert_eq!(super::choice::default_name("../../etc/passwd\n"), "luks-______etc_passwd_");
+}
+
+#[test]
+fn options_reach_the_mapping() {
+    let mut plan = explicit(ID);
+    plan.luks.options.push((None, vec!["no-read-workqueue".into(), "key-slot=3".into()]));
+    plan.luks.options.push((Some("0000".into()), vec!["read-only".into()]));
+    plan.luks.discards = cmdline::plan::Discards::Some(vec![ID.into()]);
+    let mut script =
+        Script::with_image(plan, crypttab(&format!("x UUID={ID} none same-cpu-crypt,key-slot=1")));
+    script.disk("sda", luks());
+    let actions = script.tell(Event::Typed(SecretId(1)));
+    let options = actions.iter().find_map(|action| match action {
+        Action::OpenCrypt { options, .. } => Some(options.clone()),
+        _ => None,
+    });
+    let expected = crate::CryptOptions {
+        discard: true,
+        no_read_workqueue: true,
+        same_cpu_crypt: true,
+        keyslot: Some(3),
+        ..crate::CryptOptions::default()
+    };
+    assert_eq!(options, Some(expected));
+}
+
+#[test]
+fn a_root_two_containers_deep() {
+    let mut plan = plan(uuid("root"));
+    plan.auto = Some(true);
+    let mut script = Script::new(plan);
+    script.disk("sda", content(Kind::Luks2, "outer"));
+    assert_eq!(typed(&mut script, 1).len(), 1);
+    script.answer(is_open, Ok(Outcome::Done));
+    let actions = script.mapping("dm-0", "luks-outer", "sda", content(Kind::Luks2, "within"));
+    assert_eq!(opened(&actions), [("dm-0".into(), "luks-within".into())], "with the passphrase typed before");
+    script.answer(is_open, Ok(Outcome::Done));
+    let actions = script.mapping("dm-1", "luks-within", "dm-0", content(Kind::Ext4, "root"));
+    assert_eq!(mounted(&actions), ["dm-1"]);
+}
