@@ -12,7 +12,8 @@ fuzz_target!(|data: &[u8]| {
     assert!(config.blacklist.iter().all(|name| !name.contains('-')));
     assert!(config.options.iter().all(|(name, _)| !name.contains('-')));
     let lines = text.lines().count();
-    let entries = config.aliases.len() + config.blacklist.len() + config.options.len() + config.softdeps.len();
+    let entries =
+        config.aliases.len() + config.blacklist.len() + config.options.len() + config.softdeps.len();
     assert!(entries + config.ignored.len() <= lines);
     assert!(config.ignored.iter().all(|ignored| (1..=lines).contains(&ignored.line)));
     let mut names = 0;

@@ -26,7 +26,8 @@ fuzz_target!(|data: &[u8]| {
     }
     if let Ok(found) = wild {
         let matching = all.iter().filter(|(pattern, _)| glob::matches(pattern, &name));
-        let mut expected: Vec<&str> = matching.flat_map(|(_, values)| values.iter().map(|found| found.value)).collect();
+        let mut expected: Vec<&str> =
+            matching.flat_map(|(_, values)| values.iter().map(|found| found.value)).collect();
         expected.sort_unstable();
         expected.dedup();
         let mut values: Vec<&str> = found.iter().map(|found| found.value).collect();

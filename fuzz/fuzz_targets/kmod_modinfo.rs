@@ -6,7 +6,8 @@ use ondisk::kmod::ModInfo;
 
 fuzz_target!(|data: &[u8]| {
     let section = ModInfo::from_section(data);
-    let length: usize = section.entries.iter().map(|(key, value)| key.chars().count() + value.chars().count()).sum();
+    let length: usize =
+        section.entries.iter().map(|(key, value)| key.chars().count() + value.chars().count()).sum();
     assert!(length <= data.len());
     if let Ok(info) = ModInfo::from_elf(data) {
         assert!(info.entries.len() <= data.len() / 2);

@@ -57,7 +57,7 @@ pub struct Verdict {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Pid1 {
-    /// Arguments, argv[0] included.
+    /// Arguments, `argv[0]` included.
     pub argv: Vec<String>,
     /// Environment, `NAME=value`.
     pub environ: Vec<String>,
