@@ -18,6 +18,8 @@ use crate::time::Moment;
 
 mod patience;
 mod pursuit;
+#[cfg(test)]
+mod tests;
 
 type Actions = Vec<(CommandId, Action)>;
 
