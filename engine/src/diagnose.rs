@@ -12,6 +12,8 @@ use crate::table::{Device, Knowledge};
 use crate::time::Moment;
 
 mod remedy;
+#[cfg(test)]
+mod tests;
 
 /// Devices deeper than this are not drawn: a cycle of holders must not hang the one tool that explains it.
 const MAX_DEPTH: usize = 12;
