@@ -3,6 +3,7 @@
 pub mod class;
 pub mod kernel_requests;
 pub mod queue;
+pub mod request;
 pub mod resolve;
 
 #[cfg(test)]
@@ -11,5 +12,6 @@ mod queue_tests;
 mod testing;
 
 pub use class::Class;
-pub use queue::{Job, LoadQueue, Missing, Reason, State, Status, Why};
+pub use queue::LoadQueue;
+pub use request::{Job, Missing, Reason, State, Status, Why};
 pub use resolve::{Catalog, CatalogError, Files, Lookup, Module, Step};

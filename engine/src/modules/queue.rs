@@ -12,6 +12,7 @@ use cmdline::plan::ModulePlan;
 use ondisk::kmod::{alias_name, module_name};
 
 use super::class::implementation_rank;
+use super::request::{Job, Missing, Reason, State, Status, Why};
 use super::{Catalog, Class};
 
 /// Linux EEXIST: somebody else loaded it, which is as good.
@@ -20,80 +21,6 @@ const EEXIST: i32 = 17;
 const ENOENT: i32 = 2;
 /// Linux ELOOP: for modules that wait for each other.
 const ELOOP: i32 = 40;
-
-/// Who asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
-    /// The plan or the engine: root's file system, a hint, `rd.driver.pre=`. Goes before everything else.
-    Explicit,
-    /// The device with this path below `/sys` has this modalias.
-    Device(String),
-    /// A module's softdep.
-    SoftDep,
-}
-
-/// A module to load now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Job {
-    /// Its name with underscores; to be given back to [`LoadQueue::finished`].
-    pub name: String,
-    /// Path below `/lib/modules/VERSION`, or absolute.
-    pub path: String,
-    /// Parameters for finit_module(2).
-    pub params: String,
-}
-
-/// Where a module is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Wanted by somebody; it may still have to wait for others.
-    Wanted,
-    /// Handed out.
-    Running,
-    /// In the kernel.
-    Loaded,
-    /// Refused, or a module that it needs was (Linux errno).
-    Failed(i32),
-}
-
-impl State {
-    fn is_settled(self) -> bool {
-        matches!(self, State::Loaded | State::Failed(_))
-    }
-}
-
-/// What became of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Status {
-    /// Still to be done, or its class is not allowed yet.
-    Pending,
-    /// Loaded or built in.
-    Ready,
-    /// No module of that name or alias could be loaded.
-    Failed(Reason),
-}
-
-/// Why a request came to nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reason {
-    /// Neither in the image nor built in.
-    Absent,
-    /// Only blacklisted modules answer to it.
-    Blacklisted(Vec<String>),
-    /// The kernel refused this module (Linux errno).
-    Refused(String, i32),
-}
-
-/// A request that came to nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
-    /// Name or modalias as asked for.
-    pub want: String,
-    /// Path below `/sys` of the device that asked, if one did.
-    pub device: Option<String>,
-    /// Why.
-    pub reason: Reason,
-}
 
 /// Any one of these loads, or the only one.
 #[derive(Debug, Clone)]
@@ -217,7 +144,8 @@ impl LoadQueue {
         let rank = |n: &usize| self.nodes.get(*n).and_then(|node| implementation_rank(&node.path));
         if members.len() > 1 && !want.contains(':') && members.iter().all(|n| rank(n).is_some()) {
             let mut members = members.to_vec();
-            members.sort_by_key(|n| (rank(n), self.nodes.get(*n).map(|node| node.size)));
+            // Of the accelerated ones the largest knows the widest registers; where those are missing it says ENODEV.
+            members.sort_by_key(|n| (rank(n), std::cmp::Reverse(self.nodes.get(*n).map(|node| node.size))));
             return vec![Group { members }];
         }
         members.iter().map(|n| Group { members: vec![*n] }).collect()

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cmdline::plan::ModulePlan;
 use proptest::prelude::*;
 
-use super::queue::{Reason, State, Status, Why};
-use super::{Class, Job, LoadQueue, testing};
+use super::{Class, Job, LoadQueue, Reason, State, Status, Why, testing};
 
 fn queue(deps: &[&str], aliases: &[(&str, &str)], conf: &str, plan: &ModulePlan) -> LoadQueue {
     // The size of a module is the number in its name.
@@ -112,6 +111,15 @@ fn one_implementation_of_an_algorithm_is_enough() {
     q.request("crypto-crc32c", Why::Explicit);
     assert_eq!(drain(&mut q, &[("crc32c_intel", 19)]), ["crc32c_intel", "crc32c_generic", "ext4"]);
     assert_eq!(q.status("crypto-crc32c"), Status::Ready);
+}
+
+#[test]
+fn the_widest_implementation_is_tried_first() {
+    let deps = ["arch/x86/crypto/sse1:", "arch/x86/crypto/avx2:", "crypto/generic9:"];
+    let aliases = [("crypto-x", "sse1"), ("crypto-x", "generic9"), ("crypto-x", "avx2")];
+    let mut q = queue(&deps, &aliases, "", &ModulePlan::default());
+    q.request("crypto-x", Why::Explicit);
+    assert_eq!(drain(&mut q, &[("avx2", 19)]), ["avx2", "sse1"]);
 }
 
 #[test]
