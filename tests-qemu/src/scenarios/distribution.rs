@@ -45,7 +45,8 @@ fn encrypted(release: Release, kernel: Series) -> Scenario {
         let units = verdict.command("systemctl list-units --type=device --all --plain --no-legend").stdout;
         let wanted = format!("dev-mapper-{DEBIAN_LUKS_NAME}.device");
         let line = units.lines().find(|line| line.starts_with(&wanted)).unwrap_or("no such unit");
-        ensure(line.contains("loaded active plugged"), || line.to_owned())
+        let words: Vec<&str> = line.split_whitespace().collect();
+        ensure(words.get(1..4) == Some(&["loaded", "active", "plugged"]), || line.to_owned())
     })
     .root("cryptsetup knows the mapping", |verdict| {
         let status = verdict.command(&format!("cryptsetup status {DEBIAN_LUKS_NAME}"));
