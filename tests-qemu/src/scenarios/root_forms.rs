@@ -74,7 +74,7 @@ fn duplicate(kernel: Series) -> Scenario {
                 "vdb1" => "vda1",
                 _ => return Err(format!("/ is on {chosen}")),
             };
-            let named = verdict.own_log().any(|line| line.contains(other) && line.contains("also matches"));
+            let named = verdict.own_log().any(|line| line.contains(other) && line.contains("also names"));
             if named { Ok(()) } else { Err(format!("no line of the log names {other} as a second match")) }
         });
     Scenario::new("root-duplicate-uuid", handed_over(boot))
