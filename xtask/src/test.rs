@@ -76,10 +76,20 @@ pub fn test() -> Result<(), Failure> {
         run(&mut cargo(&["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"]))
     });
     tally.step("clippy", || {
-        run(&mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+        run(&mut cargo(&[
+            "clippy",
+            "--quiet",
+            "--keep-going",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]))
     });
     tally.step("documentation", || {
-        run(cargo(&["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+        run(cargo(&["doc", "--quiet", "--keep-going", "--workspace", "--no-deps"])
+            .env("RUSTDOCFLAGS", "-D warnings"))
     });
     tally.tests(
         "unit, property and purity tests",

@@ -53,7 +53,7 @@ pub fn bench(arguments: &[&str]) -> Result<(), Failure> {
     while let Some(word) = words.next() {
         match *word {
             "--runs" => {
-                runs = words.next().and_then(|count| count.parse().ok()).ok_or("--runs needs a number")?
+                runs = words.next().and_then(|count| count.parse().ok()).ok_or("--runs needs a number")?;
             }
             name => filters.push(name),
         }
