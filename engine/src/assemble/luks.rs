@@ -114,6 +114,10 @@ impl Container {
 impl Luks {
     /// Enters the containers that are wanted now and were not before.
     fn choose(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
+        if !choice::may_want_any(view) {
+            return;
+        }
+        let mapped = choice::mapped(view.table);
         let mut devices: Vec<&Device> = view
             .table
             .iter()
@@ -121,7 +125,7 @@ impl Luks {
             .filter(|device| {
                 !self.containers.contains_key(&device.name) && !self.twins.contains_key(&device.name)
             })
-            .filter(|device| choice::mapping_of(view.table, device).is_none())
+            .filter(|device| !mapped.contains(&device.name))
             .collect();
         devices.sort_by_key(|device| device.order);
         for device in devices {

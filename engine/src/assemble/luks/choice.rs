@@ -27,6 +27,22 @@ pub fn mapping_of<'a>(table: &'a Table, device: &'a Device) -> Option<&'a DevNam
         .map(|holder| &holder.name)
 }
 
+/// Containers that are open, whoever opened them.
+pub fn mapped(table: &Table) -> BTreeSet<&DevName> {
+    let is_mapping =
+        |device: &&Device| device.facts.dm.as_ref().is_some_and(|dm| dm.uuid.starts_with("CRYPT-LUKS"));
+    table.iter().filter(is_mapping).flat_map(|device| &device.facts.slaves).collect()
+}
+
+/// Whether any container at all may be wanted now: spares a look at each of them at every event.
+pub fn may_want_any(view: View<'_>) -> bool {
+    let luks = &view.plan.luks;
+    let names_a_mapping = matches!(&view.plan.root.spec, Some(RootSpec::Path(path))
+        if path.starts_with("/dev/mapper/"));
+    luks.enabled
+        && (view.stuck || names_a_mapping || !luks.selectors.is_empty() || view.plan.auto == Some(true))
+}
+
 /// Modules without which the container cannot be opened or mapped.
 pub fn modules_for(device: &Device) -> Vec<String> {
     let cipher = device.signature().and_then(|signature| signature.cipher.as_deref());
