@@ -102,7 +102,7 @@ impl Loader {
         }
         for name in text(&root.join(PRELOAD)).lines().map(str::trim) {
             if !name.is_empty() && !name.starts_with('#') {
-                queue.request(name, Why::Explicit);
+                queue.request(name, Why::Hint);
             }
         }
         let kernel_unpacks = text(&root.join("sys/module/compression")).trim().to_owned();

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use cmdline::Plan;
 use cmdline::source::Sources;
-use engine::{CommandId, DevName, DriverFacts, Engine, Event, Failure, ImageFacts, Outcome};
+use engine::{CommandId, DevName, DriverFacts, Engine, Event, Failure, ImageFacts, Moment, Outcome};
 use ondisk::Content;
 use rustix::event::epoll;
 use rustix::time::Timespec;
@@ -14,6 +14,7 @@ use crate::clock::{self, StartStamp};
 use crate::console::Consoles;
 use crate::drivers::{self, Loader};
 use crate::error::{Context, InitError, Result};
+use crate::handoff;
 use crate::nodes::{self, Links};
 use crate::operator::Operator;
 use crate::secret::{Secret, Vault};
@@ -40,6 +41,17 @@ pub struct Waiting {
     pub(crate) names: Vec<String>,
 }
 
+/// A hand-over that waits for modules which are being loaded.
+///
+/// execve(2) kills the other threads, and a thread that is killed inside finit_module(2) leaves a half-registered
+/// module and a kernel warning behind (`crypto_wait_for_test`).
+pub struct Departure {
+    pub(crate) id: CommandId,
+    pub(crate) request: handoff::Request,
+    /// A module that takes longer than this must not hold the boot.
+    pub(crate) latest: Moment,
+}
+
 /// Who is readable, as epoll's user data.
 const UEVENTS: u64 = 0;
 const WORKERS: u64 = 1;
@@ -60,6 +72,9 @@ pub struct Boot {
     pub(crate) loader: Loader,
     pub(crate) loader_limit: usize,
     pub(crate) waiting: Vec<Waiting>,
+    /// Root is being mounted by this command: no further module is begun that only strangers need.
+    pub(crate) mounting: Option<CommandId>,
+    pub(crate) departure: Option<Departure>,
     pub(crate) drivers_told: DriverFacts,
     pub(crate) sysfs: Sysfs,
     pub(crate) links: Links,
@@ -99,7 +114,8 @@ impl Boot {
         let pool = Pool::new()?;
         let loader = Loader::open(&begin.plan.modules);
         let consoles = Consoles::open()?;
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context(|| "make an epoll descriptor".to_owned())?;
+        let epoll =
+            epoll::create(epoll::CreateFlags::CLOEXEC).context(|| "make an epoll descriptor".to_owned())?;
         let watch = |fd: &dyn AsFd, data: u64| {
             epoll::add(&epoll, fd.as_fd(), epoll::EventData::new_u64(data), epoll::EventFlags::IN)
                 .context(|| "watch a descriptor".to_owned())
@@ -119,6 +135,8 @@ impl Boot {
             loader,
             loader_limit: cpus,
             waiting: Vec::new(),
+            mounting: None,
+            departure: None,
             drivers_told: DriverFacts::default(),
             sysfs: Sysfs::new(),
             links: Links::new(),
@@ -143,7 +161,9 @@ impl Boot {
         self.carry_out(commands);
         loop {
             self.think();
-            let mut ready = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; READY];
+            let mut ready =
+                [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
+                    READY];
             let count = match epoll::wait(&self.epoll, &mut ready[..], self.timeout().as_ref()) {
                 Ok(count) => count,
                 Err(rustix::io::Errno::INTR) => 0,
@@ -167,6 +187,7 @@ impl Boot {
     fn think(&mut self) {
         self.load_modules();
         self.tell_drivers();
+        self.depart();
         while !self.events.is_empty() {
             for event in std::mem::take(&mut self.events) {
                 log::trace!("event {event:?}");
@@ -175,11 +196,13 @@ impl Boot {
             }
             self.load_modules();
             self.tell_drivers();
+            self.depart();
         }
     }
 
     fn timeout(&self) -> Option<Timespec> {
-        let wait = self.engine.deadline()?.since(clock::now());
+        let latest = self.departure.as_ref().map(|departure| departure.latest);
+        let wait = latest.or_else(|| self.engine.deadline())?.since(clock::now());
         // Rounded up to the engine's milliseconds, so that the tick does not come a moment too early.
         Timespec::try_from(wait.saturating_add(std::time::Duration::from_millis(1))).ok()
     }
@@ -235,8 +258,13 @@ impl Boot {
     /// Reports every device that is there now, and those that are not any more.
     pub(crate) fn walk_devices(&mut self) {
         let present: BTreeSet<DevName> = self.sysfs.block_devices().into_iter().collect();
-        let vanished: Vec<DevName> =
-            self.engine.table().iter().map(|device| device.name.clone()).filter(|name| !present.contains(name)).collect();
+        let vanished: Vec<DevName> = self
+            .engine
+            .table()
+            .iter()
+            .map(|device| device.name.clone())
+            .filter(|name| !present.contains(name))
+            .collect();
         self.events.extend(vanished.into_iter().map(Event::Gone));
         for name in &present {
             self.look_at(name);
@@ -250,13 +278,18 @@ impl Boot {
         for report in self.pool.reports() {
             match report {
                 Report::Module(finished) => self.loader.finished(finished),
-                Report::Identified(born, id, result) if born == generation => self.events.push(match result {
-                    Ok(content) => Event::Identified(id, content),
-                    Err(failure) => Event::Failed(id, failure),
-                }),
+                Report::Identified(born, id, result) if born == generation => {
+                    self.events.push(match result {
+                        Ok(content) => Event::Identified(id, content),
+                        Err(failure) => Event::Failed(id, failure),
+                    })
+                }
                 Report::Command(born, id, result) if born == generation => self.events.push(match result {
                     Ok(()) => Event::Done(id, Outcome::Done),
-                    Err(failure) => Event::Failed(id, failure),
+                    Err(failure) => {
+                        self.mounting.take_if(|mounting| *mounting == id);
+                        Event::Failed(id, failure)
+                    }
                 }),
                 Report::Key(born, id, result) if born == generation => {
                     let event = match result {
@@ -272,7 +305,8 @@ impl Boot {
 
     /// Hands modules to the workers, as many at once as there are CPUs, and answers commands that waited for them.
     fn load_modules(&mut self) {
-        while self.loader.running() < self.loader_limit {
+        let pause = self.departure.is_some() || (self.mounting.is_some() && self.waiting.is_empty());
+        while !pause && self.loader.running() < self.loader_limit {
             let Some(job) = self.loader.take_job() else { break };
             self.pool.submit(move || Report::Module(job.run()));
         }

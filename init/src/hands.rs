@@ -1,15 +1,21 @@
 //! Carries out what the engine commands.
 
+use std::time::Duration;
+
 use engine::{Action, Command, CommandId, Event, Failure, SecretSource};
 
+use crate::clock;
 use crate::crypt;
-use crate::event_loop::{Boot, Report, Waiting};
+use crate::event_loop::{Boot, Departure, Report, Waiting};
 use crate::handoff;
 use crate::key_file;
 use crate::kmsg;
 use crate::mount_root;
 use crate::power;
 use crate::probe;
+
+/// How long a module that is being loaded may hold up the hand-over.
+const LONGEST_MODULE: Duration = Duration::from_secs(5);
 
 impl Boot {
     /// Carries out commands in order. Whatever may block goes to a worker.
@@ -27,13 +33,15 @@ impl Boot {
                 self.walk_devices();
                 self.events.push(Event::Coldplugged);
             }
-            Action::Identify(device) => match self.engine.table().get(&device).map(|known| known.facts.clone()) {
-                Some(facts) => {
-                    let read = move || probe::identify(&device, &facts);
-                    self.pool.submit(move || Report::Identified(generation, id, read()));
+            Action::Identify(device) => {
+                match self.engine.table().get(&device).map(|known| known.facts.clone()) {
+                    Some(facts) => {
+                        let read = move || probe::identify(&device, &facts);
+                        self.pool.submit(move || Report::Identified(generation, id, read()));
+                    }
+                    None => self.events.push(Event::Failed(id, Failure::Gone)),
                 }
-                None => self.events.push(Event::Failed(id, Failure::Gone)),
-            },
+            }
             Action::LoadModules(names) => {
                 self.loader.request(&names);
                 self.waiting.push(Waiting { id, names });
@@ -50,7 +58,9 @@ impl Boot {
                 match secret {
                     SecretSource::Held(number) => match self.vault.get(number) {
                         Some(secret) => self.submit(id, move || crypt::open(&request, &secret)),
-                        None => self.events.push(Event::Failed(id, Failure::Other("the secret is gone".to_owned()))),
+                        None => self
+                            .events
+                            .push(Event::Failed(id, Failure::Other("the secret is gone".to_owned()))),
                     },
                     SecretSource::File { path, offset, size } => self.submit(id, move || {
                         let secret = key_file::read(&path, offset, size)?;
@@ -65,10 +75,14 @@ impl Boot {
             }
             Action::AskPassphrase { prompt, note } => self.ask_passphrase(&prompt, note.as_deref()),
             Action::StopAsking => self.stop_asking(),
-            Action::Mount(request) => self.submit(id, move || mount_root::mount(&request).map(|_| ())),
+            Action::Mount(request) => {
+                self.mounting = Some(id);
+                self.submit(id, move || mount_root::mount(&request));
+            }
             Action::SwitchRoot { init, args } => {
-                let failure = self.hand_over(&handoff::Request { init, args, start: self.stamp });
-                self.events.push(Event::Failed(id, failure));
+                let request = handoff::Request { init, args, start: self.stamp };
+                let latest = clock::now().after(LONGEST_MODULE);
+                self.departure = Some(Departure { id, request, latest });
             }
             Action::Break(point) => {
                 self.at_break = true;
@@ -90,14 +104,21 @@ impl Boot {
         self.pool.submit(move || Report::Command(generation, id, job()));
     }
 
-    /// Hands over to the real init; comes back only with the reason why that cannot be, and with nothing moved.
-    fn hand_over(&mut self, request: &handoff::Request) -> Failure {
-        if let Err(failure) = handoff::check(request.init.as_deref()) {
-            return failure;
-        }
-        // From here on no secret is needed any more, and no module but those that are being loaded.
-        self.vault.clear();
-        self.pool.close();
-        handoff::run(request, &mut self.consoles)
+    /// Hands over if it is time to; comes back only when that cannot be, and with nothing moved.
+    pub(crate) fn depart(&mut self) {
+        let now = clock::now();
+        let due = |departure: &mut Departure| self.loader.running() == 0 || now >= departure.latest;
+        let Some(Departure { id, request, .. }) = self.departure.take_if(due) else { return };
+        let failure = match handoff::check(request.init.as_deref()) {
+            Ok(_) => {
+                // From here on no secret is needed any more, and no job that no thread has begun.
+                self.vault.clear();
+                self.pool.close();
+                handoff::run(&request, &mut self.consoles)
+            }
+            Err(failure) => failure,
+        };
+        self.mounting = None;
+        self.events.push(Event::Failed(id, failure));
     }
 }

@@ -84,7 +84,8 @@ fn read_plan(sources: &Sources) -> Plan {
 /// What the image says besides the command line.
 fn image_facts(plan: &Plan) -> ImageFacts {
     let mut facts = ImageFacts::default();
-    if plan.luks.enabled && plan.luks.crypttab
+    if plan.luks.enabled
+        && plan.luks.crypttab
         && let Ok(text) = std::fs::read_to_string(CRYPTTAB)
     {
         let (entries, diagnostics) = cmdline::crypttab::parse(&text);

@@ -179,7 +179,9 @@ impl Boot {
             }
             Verb::Shell => {
                 if !self.start_shell() {
-                    self.consoles.print("no shell could be started; rootward build --add /bin/busybox:/bin/sh brings one\n");
+                    self.consoles.print(
+                        "no shell could be started; rootward build --add /bin/busybox:/bin/sh brings one\n",
+                    );
                 }
             }
             Verb::Reboot => self.end(Ending::Reboot),
@@ -207,6 +209,7 @@ impl Boot {
         let plan = crate::read_plan(&self.sources);
         self.generation = self.generation.wrapping_add(1);
         self.waiting.clear();
+        (self.mounting, self.departure) = (None, None);
         self.at_break = false;
         self.engine = Engine::new(plan, self.image.clone());
         let commands = self.engine.start(clock::now());

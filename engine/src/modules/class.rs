@@ -12,7 +12,7 @@ pub enum Class {
 }
 
 /// Directories below `kernel/` whose modules lead to block devices.
-const STORAGE: [&str; 31] = [
+const STORAGE: [&str; 32] = [
     "drivers/ata/",
     "drivers/block/",
     "drivers/cdrom/",
@@ -33,6 +33,7 @@ const STORAGE: [&str; 31] = [
     "drivers/s390/cio/",
     "drivers/s390/scsi/",
     "drivers/scsi/",
+    "drivers/staging/rts5208/",
     "drivers/thunderbolt/",
     "drivers/ufs/",
     "drivers/usb/common/",
@@ -46,7 +47,7 @@ const STORAGE: [&str; 31] = [
     "fs/",
 ];
 
-/// Directories whose modules lead to a keyboard; laptops hang theirs on I2C behind the last ones.
+/// Directories whose modules lead to somebody who types, serial lines included; laptops hang their keyboards on I2C.
 const INPUT: [&str; 7] = [
     "drivers/hid/",
     "drivers/i2c/busses/",
@@ -54,7 +55,7 @@ const INPUT: [&str; 7] = [
     "drivers/mfd/intel-lpss",
     "drivers/pinctrl/",
     "drivers/platform/surface/",
-    "drivers/tty/",
+    "drivers/tty/serial/",
 ];
 
 /// Directories below those that hold no keyboards; some of their drivers probe slowly.

@@ -101,7 +101,7 @@ impl LoadQueue {
 
     /// Asks for a module by name or alias. Asking again is free, and makes it explicit if it was not.
     pub fn request(&mut self, want: &str, why: Why) -> Status {
-        let explicit = why == Why::Explicit;
+        let (explicit, hint) = (why == Why::Explicit, why == Why::Hint);
         if let Some(request) = self.requests.get(want) {
             if explicit && !request.members.is_empty() {
                 let members = request.members.clone();
@@ -121,7 +121,11 @@ impl LoadQueue {
         let (builtin, blacklisted) = (lookup.builtin, lookup.blacklisted);
         self.requests
             .insert(want.to_owned(), Request { device, members: members.clone(), builtin, blacklisted });
-        self.aim(&members, want, |path| if explicit { None } else { Some(Class::of_path(path)) });
+        self.aim(&members, want, |path| match (explicit, hint) {
+            (true, _) => None,
+            (_, true) => Some(Class::Urgent),
+            _ => Some(Class::of_path(path)),
+        });
         self.status(want)
     }
 

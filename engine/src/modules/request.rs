@@ -3,8 +3,10 @@
 /// Who asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Why {
-    /// The plan or the engine: root's file system, a hint, `rd.driver.pre=`. Goes before everything else.
+    /// The plan or the engine: root's file system, `rd.driver.pre=`. Goes before everything else.
     Explicit,
+    /// The builder of the image expects that root needs it. Goes with the drivers of storage.
+    Hint,
     /// The device with this path below `/sys` has this modalias.
     Device(String),
     /// A module's softdep.
