@@ -1,4 +1,4 @@
-//! The drivers of a universal image: what dracut's generic image has, by directory.
+//! The drivers of a universal image: what dracut's generic image has for local disks and keyboards, by directory.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ const DIRECTORIES: [&str; 7] = [
 
 /// Directories of storage and input that never hold the root of this machine or a keyboard: drivers that serve disks
 /// to others, file systems that need a network or a cluster, raw flash, pointers and games.
-const LEFT_OUT: [&str; 27] = [
+const LEFT_OUT: [&str; 26] = [
     "drivers/block/drbd/",
     "drivers/block/null_blk/",
     "drivers/block/rnbd/",
@@ -31,7 +31,6 @@ const LEFT_OUT: [&str; 27] = [
     "drivers/nvme/target/",
     "drivers/scsi/cxgbi/",
     "drivers/scsi/pcmcia/",
-    "drivers/tty/",
     "drivers/xen/xen-pciback/",
     "fs/9p/",
     "fs/afs/",
