@@ -14,6 +14,7 @@ pub mod links;
 pub mod matching;
 pub mod modules;
 pub mod mount_options;
+pub mod record;
 pub mod root;
 #[cfg(test)]
 mod script;
