@@ -93,7 +93,8 @@ pub fn test() -> Result<(), Failure> {
     });
     tally.tests(
         "unit, property and purity tests",
-        &mut cargo(&["test", "--quiet", "--workspace", "--no-fail-fast"]),
+        // A tool that is an oracle and absent is a failure here, not a skipped test.
+        cargo(&["test", "--quiet", "--workspace", "--no-fail-fast"]).env("ROOTWARD_REQUIRE_TOOLS", "1"),
     );
     tally.tests(
         &format!("simulator, {} seeds", SEEDS.1),
