@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cmdline::Plan;
 use cmdline::plan::{Patience, RootSpec};
-use engine::{Action, Command, CommandId, Engine, Event, ImageFacts, Loudness, Moment, StopReason};
+use engine::{Action, Command, CommandId, Engine, Event, ImageFacts, Loudness, Moment, StopReason, record};
 
 use super::machine::{Machine, Timing};
 use super::oracle;
@@ -124,7 +124,7 @@ fn run(
         for command in batch {
             steps += 1;
             if let Some(log) = log.as_deref_mut() {
-                log.push(format!("{} < {} {:?}", Moment(machine.now), command.id.0, command.action));
+                log.push(record::command(Moment(machine.now), &command));
             }
             checks.command(&engine, &machine, &command)?;
             machine.carry_out(&engine, command.id, &command.action);
@@ -175,7 +175,7 @@ fn run(
                 continue;
             }
             if let Some(log) = log.as_deref_mut() {
-                log.push(format!("{} > {event:?}", Moment(machine.now)));
+                log.push(record::event(Moment(machine.now), &event));
             }
             if event == Event::Retry {
                 checks.handover_retried |= engine.stopped() == Some(&StopReason::Handover);
