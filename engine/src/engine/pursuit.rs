@@ -8,6 +8,7 @@ use crate::command::{Action, Loudness};
 use crate::event::{DevName, Failure};
 use crate::matching;
 use crate::root::{self, Stage};
+use crate::table::Knowledge;
 use crate::time::Moment;
 
 impl Engine {
@@ -109,7 +110,14 @@ impl Engine {
 
     /// A device was taken away while it was being mounted: whether what has the name now is what is wanted.
     fn is_right_after_all(&mut self, now: Moment, name: &DevName) -> bool {
-        let read = self.table.get(name).is_some_and(|device| device.content().is_some());
+        let settled = |name: &DevName| {
+            self.table.get(name).is_some_and(|device| {
+                matches!(device.knowledge, Knowledge::Known(_) | Knowledge::Unreadable(_))
+            })
+        };
+        // The name may come from the partition table, which is read on its own.
+        let parent = self.table.get(name).and_then(|device| device.facts.parent.as_ref());
+        let read = settled(name) && parent.is_none_or(settled);
         if read && self.goal.matches(&self.plan, &self.table).iter().any(|device| device.name == *name) {
             self.goal.replaced_meanwhile = false;
             return true;
