@@ -282,7 +282,7 @@ impl Boot {
                     self.events.push(match result {
                         Ok(content) => Event::Identified(id, content),
                         Err(failure) => Event::Failed(id, failure),
-                    })
+                    });
                 }
                 Report::Command(born, id, result) if born == generation => self.events.push(match result {
                     Ok(()) => Event::Done(id, Outcome::Done),
