@@ -93,7 +93,7 @@ pub struct Luks {
     twins: BTreeMap<DevName, DevName>,
     /// Openings of containers whose device was taken away meanwhile: their UUIDs.
     orphans: BTreeMap<CommandId, String>,
-    /// UUIDs of those that were opened all the same.
+    /// UUIDs of those that are open all the same: neither they nor their copies are opened again.
     opened_orphans: BTreeSet<String>,
     modules: BTreeMap<String, Modules>,
     /// Passphrases typed so far; a later container is tried with them before anybody is asked again.
@@ -350,10 +350,17 @@ impl Assembler for Luks {
     }
 
     fn gone(&mut self, name: &DevName) {
-        if let Some(container) = self.containers.remove(name)
-            && let State::Opening(id, _) = container.state
-        {
-            self.orphans.insert(id, container.uuid);
+        if let Some(container) = self.containers.remove(name) {
+            match container.state {
+                State::Opening(id, _) => {
+                    self.orphans.insert(id, container.uuid);
+                }
+                // Its mapping is still there, with its name.
+                State::Open => {
+                    self.opened_orphans.insert(container.uuid);
+                }
+                _ => {}
+            }
         }
         self.twins.retain(|twin, first| twin != name && first != name);
         for key in self.containers.values_mut().flat_map(|container| &mut container.keys) {
@@ -365,6 +372,7 @@ impl Assembler for Luks {
         self.containers.retain(|_, container| !container.is_hopeless());
         let first = &self.containers;
         self.twins.retain(|_, of| first.contains_key(of));
+        self.opened_orphans.clear();
         self.typed.retain(|secret| self.useful.contains(secret));
         for container in self.containers.values_mut() {
             container.known_from = self.typed.len();

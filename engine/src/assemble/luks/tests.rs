@@ -316,6 +316,17 @@ fn a_container_that_comes_back_while_it_is_being_opened_is_not_opened_twice() {
 }
 
 #[test]
+fn a_copy_is_not_opened_in_place_of_an_open_container_that_went_away() {
+    let mut script = Script::new(explicit(ID));
+    script.disk("sda", luks());
+    script.disk("sdb", luks());
+    assert_eq!(typed(&mut script, 1).len(), 1);
+    script.answer(is_open, Ok(Outcome::Done));
+    let actions = script.tell(Event::Gone("sda".into()));
+    assert!(!actions.iter().any(is_open) && !actions.iter().any(is_ask), "{actions:?}");
+}
+
+#[test]
 fn names_do_not_collide() {
     let mut script = Script::new(explicit("aa"));
     script.disk("sda", content(Kind::Luks2, "aa11"));
