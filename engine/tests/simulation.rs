@@ -126,7 +126,6 @@ fn faults_are_noticed() {
         Fault::StrangeDevice,
         Fault::LosesTyped,
         Fault::OpensEverything,
-        Fault::HidesRemovals,
     ] {
         let noticed = (0..600).find(|seed| check(*seed, fault).is_err());
         assert!(noticed.is_some(), "{fault:?} was not noticed");

@@ -668,11 +668,13 @@ impl<'a> Machine<'a> {
     pub fn root_is_in_sight(&self, engine: &Engine) -> bool {
         let Some(spec) = &self.plan.root.spec else { return false };
         let by_table = matches!(spec, RootSpec::PartUuid { .. } | RootSpec::PartLabel(_));
+        let by_disk = matches!(spec, RootSpec::Path(path) if path.starts_with("/dev/disk/"));
         let is_known = |device: &engine::table::Device| device.content().is_some();
         engine.table().iter().any(|device| {
             let Some(volume) = self.volume(&device.name.0) else { return false };
             let parent = device.facts.parent.as_ref().and_then(|parent| engine.table().get(parent));
-            if by_table && !parent.is_some_and(is_known) {
+            // Ids of a partition come from the table on its disk, or from the disk itself.
+            if by_table && !parent.is_some_and(is_known) || by_disk && parent.is_none() {
                 return false;
             }
             let truth = &self.world.volumes[volume];

@@ -49,8 +49,6 @@ pub enum Fault {
     LosesTyped,
     /// Containers are opened although the plan forbids it.
     OpensEverything,
-    /// Removals are not told to the engine.
-    HidesRemovals,
 }
 
 /// What a boot left behind.
@@ -167,7 +165,6 @@ fn run(
                 continue;
             }
             let hidden = match &event {
-                Event::Gone(_) => fault == Fault::HidesRemovals,
                 Event::Typed(_) => fault == Fault::LosesTyped,
                 _ => false,
             };
