@@ -115,13 +115,15 @@ impl Engine {
                 matches!(device.knowledge, Knowledge::Known(_) | Knowledge::Unreadable(_))
             })
         };
-        // The name may come from the partition table, which is read on its own.
-        let parent = self.table.get(name).and_then(|device| device.facts.parent.as_ref());
-        let read = settled(name) && parent.is_none_or(settled);
-        if read && self.goal.matches(&self.plan, &self.table).iter().any(|device| device.name == *name) {
+        let device = self.table.get(name).filter(|device| settled(&device.name));
+        if device.is_some()
+            && self.goal.matches(&self.plan, &self.table).iter().any(|device| device.name == *name)
+        {
             self.goal.replaced_meanwhile = false;
             return true;
         }
+        // The name may come from the partition table, which is read on its own.
+        let read = device.is_some_and(|device| device.facts.parent.as_ref().is_none_or(settled));
         if (read || now >= self.last_change.after(LAST_HOPE)) && self.goal.handover_failure.is_none() {
             self.goal.handover_failure = Some(Failure::Other(format!(
                 "{name} was taken away while it was being mounted, so that what is mounted may not be the wanted root"
