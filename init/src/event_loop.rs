@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use cmdline::Plan;
 use cmdline::source::Sources;
-use engine::{CommandId, DevName, DriverFacts, Engine, Event, Failure, ImageFacts, Moment, Outcome};
+use engine::{CommandId, DevName, DriverFacts, Engine, Event, Failure, ImageFacts, Moment, Outcome, record};
 use ondisk::Content;
 use rustix::event::epoll;
 use rustix::time::Timespec;
@@ -190,8 +190,9 @@ impl Boot {
         self.depart();
         while !self.events.is_empty() {
             for event in std::mem::take(&mut self.events) {
-                log::trace!("event {event:?}");
-                let commands = self.engine.handle(clock::now(), event);
+                let now = clock::now();
+                log::debug!("{}", record::event(now, &event));
+                let commands = self.engine.handle(now, event);
                 self.carry_out(commands);
             }
             self.load_modules();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::{Action, Command, CommandId, Event, Failure, SecretSource};
+use engine::{Action, Command, CommandId, Event, Failure, SecretSource, record};
 
 use crate::clock;
 use crate::crypt;
@@ -20,9 +20,9 @@ const LONGEST_MODULE: Duration = Duration::from_secs(5);
 impl Boot {
     /// Carries out commands in order. Whatever may block goes to a worker.
     pub(crate) fn carry_out(&mut self, commands: Vec<Command>) {
-        for Command { id, action } in commands {
-            log::trace!("command {id:?} {action:?}");
-            self.act(id, action);
+        for command in commands {
+            log::debug!("{}", record::command(clock::now(), &command));
+            self.act(command.id, command.action);
         }
     }
 
