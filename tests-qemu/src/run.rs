@@ -67,6 +67,8 @@ pub struct Outcome {
     pub name: String,
     /// Statements that do not hold, or what went wrong with the bed; none if it passed.
     pub failures: Vec<String>,
+    /// Why boots were tried again: faults of the bed, not of what is tested.
+    pub again: Vec<String>,
     /// Wall time in seconds, disks not included.
     pub seconds: f64,
     /// Directory with console logs and verdicts.
@@ -132,6 +134,7 @@ fn run_one(scenario: &Scenario, bed: &Bed, results: &Path) -> Outcome {
     let mut outcome = Outcome {
         name: scenario.name.clone(),
         failures: Vec::new(),
+        again: Vec::new(),
         seconds: 0.0,
         directory: directory.clone(),
     };
@@ -139,7 +142,14 @@ fn run_one(scenario: &Scenario, bed: &Bed, results: &Path) -> Outcome {
     for (number, boot) in scenario.boots.iter().enumerate() {
         let directory =
             if number == 0 { directory.clone() } else { directory.join(format!("boot{}", number + 1)) };
-        match run_boot(boot, bed, &directory) {
+        let mut result = run_boot(boot, bed, &directory);
+        for _ in 0..MORE_TRIES {
+            let Some(why) = fault_of_the_bed(&result) else { break };
+            say(&format!("again   {}: {why}", scenario.name));
+            outcome.again.push(why);
+            result = run_boot(boot, bed, &directory);
+        }
+        match result {
             Ok((one, failures, took)) => {
                 outcome.seconds += took.as_secs_f64();
                 outcome.failures.extend(failures);
@@ -157,6 +167,24 @@ fn run_one(scenario: &Scenario, bed: &Bed, results: &Path) -> Outcome {
         outcome.failures.push(error.to_string());
     }
     outcome
+}
+
+/// How often a boot is tried again that failed for a reason outside the programs under test.
+const MORE_TRIES: usize = 2;
+
+/// What the guest's kernel says when the emulator has lost one of its timers, which happens on busy hosts: then a CPU's
+/// clock is seconds behind and nothing sleeping there wakes up. No program in the guest can bring that about.
+const LOST_TIMER: &str = "kthread timer wakeup didn't happen";
+
+/// Why a failed boot says nothing about the programs under test, if so.
+fn fault_of_the_bed(result: &Result<(Seen, Vec<String>, Duration), Error>) -> Option<String> {
+    match result {
+        Ok((seen, failures, _)) if !failures.is_empty() && seen.console.contains(LOST_TIMER) => {
+            Some("the emulator lost a timer of the guest".to_owned())
+        }
+        Ok(_) => None,
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 fn run_boot(boot: &Boot, bed: &Bed, directory: &Path) -> Result<(Seen, Vec<String>, Duration), Error> {
@@ -191,7 +219,7 @@ fn run_boot(boot: &Boot, bed: &Bed, directory: &Path) -> Result<(Seen, Vec<Strin
 }
 
 fn report(outcome: &Outcome) {
-    let Outcome { name, failures, seconds, directory } = outcome;
+    let Outcome { name, failures, seconds, directory, again: _ } = outcome;
     if failures.is_empty() {
         say(&format!("ok      {name} ({seconds:.1} s)"));
         return;
@@ -215,4 +243,25 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialogue::End;
+
+    #[test]
+    fn only_faults_of_the_bed_are_tried_again() {
+        let seen = |console: &str, failures: &[&str]| {
+            let seen = Seen { console: console.to_owned(), verdict: None, end: End::Deadline };
+            Ok((seen, failures.iter().map(|one| (*one).to_owned()).collect(), Duration::ZERO))
+        };
+        let stalled = format!("rcu: rcu_preempt {LOST_TIMER} for 5251 jiffies");
+        assert!(fault_of_the_bed(&seen(&stalled, &["the root was not reached"])).is_some());
+        assert!(fault_of_the_bed(&seen(&stalled, &[])).is_none(), "a boot that passed has passed");
+        assert!(
+            fault_of_the_bed(&seen("rootward: cannot reach root", &["the root was not reached"])).is_none()
+        );
+        assert!(fault_of_the_bed(&Err(Error::Bed("builder VM".to_owned()))).is_some());
+    }
 }
