@@ -22,9 +22,11 @@ static void copy(int out, const char *name, const char *path)
     char buffer[4096];
     int fd = open(path, O_RDONLY);
     ssize_t count;
-    while (fd >= 0 && (count = read(fd, buffer, sizeof buffer)) > 0)
+    while (fd >= 0 && (count = read(fd, buffer, sizeof buffer - 1)) > 0) {
+        buffer[count] = 0;
         for (char *line = strtok(buffer, "\n"); line; line = strtok(NULL, "\n"))
             dprintf(out, "bench-%s %s\n", name, line);
+    }
 }
 
 int main(void)
