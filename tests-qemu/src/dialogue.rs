@@ -28,8 +28,8 @@ pub enum Step {
 pub enum End {
     /// By itself, by powering off or rebooting.
     PowerOff,
-    /// QEMU failed.
-    Crash,
+    /// QEMU failed, with this status. A guest's own reset or crash ends QEMU without an error.
+    Crash(String),
     /// The kernel panicked; QEMU was killed.
     Panic,
     /// The rescue prompt came and nobody was to answer it; QEMU was killed.
@@ -108,7 +108,7 @@ pub fn hold(mut guest: Guest, steps: &[Step], patience: Duration) -> Result<Conv
                 }
             }
             Ok(Said::End) | Err(RecvTimeoutError::Disconnected) => {
-                break if guest.ended_well() { End::PowerOff } else { End::Crash };
+                break guest.failure().map_or(End::PowerOff, End::Crash);
             }
             Err(RecvTimeoutError::Timeout) if Instant::now() >= deadline => break End::Deadline,
             Err(RecvTimeoutError::Timeout) => {}

@@ -182,9 +182,13 @@ impl Machine {
 }
 
 impl Guest {
-    /// Waits for QEMU, which has closed its console; true if it ended by itself without an error.
-    pub fn ended_well(&mut self) -> bool {
-        self.child.wait().is_ok_and(|status| status.success())
+    /// Waits for QEMU, which has closed its console; how it failed, if it did not end without an error.
+    pub fn failure(&mut self) -> Option<String> {
+        match self.child.wait() {
+            Ok(status) if status.success() => None,
+            Ok(status) => Some(status.to_string()),
+            Err(error) => Some(error.to_string()),
+        }
     }
 }
 

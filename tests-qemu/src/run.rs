@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::bed::Bed;
-use crate::dialogue::hold;
+use crate::dialogue::{End, hold};
 use crate::image::UnderTest;
 use crate::qemu::{Drive, Machine};
 use crate::scenario::{Boot, Scenario, Seen};
@@ -182,6 +182,8 @@ fn fault_of_the_bed(result: &Result<(Seen, Vec<String>, Duration), Error>) -> Op
         Ok((seen, failures, _)) if !failures.is_empty() && seen.console.contains(LOST_TIMER) => {
             Some("the emulator lost a timer of the guest".to_owned())
         }
+        // QEMU's own crash: what a guest does cannot end it with an error.
+        Ok((Seen { end: End::Crash(status), .. }, _, _)) => Some(format!("QEMU failed: {status}")),
         Ok(_) => None,
         Err(error) => Some(error.to_string()),
     }
@@ -228,7 +230,18 @@ fn report(outcome: &Outcome) {
     for failure in failures {
         text += &format!("\n        {failure}");
     }
-    say(&format!("{text}\n        console: {}", directory.join("console.log").display()));
+    // Where the logs do not outlive the run, this is all there will be to look at.
+    for (log, lines) in [("qemu.log", 5), ("console.log", 25)] {
+        let path = directory.join(log);
+        text += &format!("\n        {}:", path.display());
+        let content = fs::read(&path).unwrap_or_default();
+        let content = String::from_utf8_lossy(&content);
+        let content: Vec<_> = content.lines().collect();
+        for line in content.iter().skip(content.len().saturating_sub(lines)) {
+            text += &format!("\n        | {line}");
+        }
+    }
+    say(&text);
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
@@ -248,7 +261,6 @@ fn say(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialogue::End;
 
     #[test]
     fn only_faults_of_the_bed_are_tried_again() {
@@ -262,6 +274,11 @@ mod tests {
         assert!(
             fault_of_the_bed(&seen("rootward: cannot reach root", &["the root was not reached"])).is_none()
         );
+        let mut crashed = seen("", &["no verdict arrived"]);
+        if let Ok((seen, _, _)) = &mut crashed {
+            seen.end = End::Crash("signal: 11 (SIGSEGV)".to_owned());
+        }
+        assert!(fault_of_the_bed(&crashed).is_some());
         assert!(fault_of_the_bed(&Err(Error::Bed("builder VM".to_owned()))).is_some());
     }
 }

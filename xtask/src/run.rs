@@ -83,5 +83,8 @@ fn watch(mut guest: Guest, patience: Duration) -> Result<(), Failure> {
         }
     }
     writeln!(screen)?;
-    if guest.ended_well() { Ok(()) } else { Err(Failure("QEMU failed; see target/run/qemu.log".into())) }
+    match guest.failure() {
+        None => Ok(()),
+        Some(status) => Err(Failure(format!("QEMU failed ({status}); see target/run/qemu.log"))),
+    }
 }
