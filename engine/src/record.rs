@@ -196,6 +196,9 @@ impl Words {
                 self.values("part", &[&number, &start, &length, &part.uuid, name, &part.kind, &flags]);
             }
         }
+        if let Some(member) = content.member.as_ref().and_then(|member| serde_json::to_string(member).ok()) {
+            self.value("member", &member);
+        }
         self
     }
 

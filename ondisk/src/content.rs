@@ -1,5 +1,7 @@
 //! What a device holds, in the terms that the rest of the program decides with.
 
+use crate::Member;
+
 /// The kind of a signature, named as blkid's `TYPE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -166,6 +168,8 @@ pub struct Content {
     pub table: Option<PartitionTable>,
     /// Signatures whose checksum is wrong: neither blkid nor the kernel takes them, but they explain what is missing.
     pub rejected: Vec<Signature>,
+    /// What the device says of the whole that it is a part of, where the only signature is that of a member.
+    pub member: Option<Box<Member>>,
 }
 
 impl Content {

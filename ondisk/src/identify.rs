@@ -2,7 +2,7 @@
 
 use crate::probe::{Found, Probe};
 use crate::{
-    Content, Kind, ReadAt, ReadError, Signature, btrfs, erofs, ext, gpt, iso9660, luks, lvm, mbr, md,
+    Content, Kind, Member, ReadAt, ReadError, Signature, btrfs, erofs, ext, gpt, iso9660, luks, lvm, mbr, md,
     squashfs, swap, vfat, xfs,
 };
 
@@ -65,6 +65,9 @@ pub fn identify(dev: &dyn ReadAt) -> Result<Content, ReadError> {
     signatures(&probe, &mut content)?;
     if content.signatures.is_empty() && content.table.is_none() {
         content.signatures.extend(luks::orphan(&probe)?);
+    }
+    if content.only().is_some_and(|signature| signature.kind == Kind::Lvm2Pv) {
+        content.member = lvm::member(&probe)?.map(|pv| Box::new(Member::Lvm(pv)));
     }
     match unreadable_end {
         Some(error) if content.signatures.is_empty() && content.table.is_none() => Err(error),

@@ -12,9 +12,10 @@ mod identify;
 mod iso9660;
 pub mod kmod;
 pub mod luks;
-mod lvm;
+pub mod lvm;
 mod mbr;
 mod md;
+pub mod member;
 mod probe;
 pub mod read;
 mod squashfs;
@@ -27,5 +28,6 @@ mod xxh64;
 
 pub use content::{Content, Kind, Partition, PartitionTable, Signature};
 pub use identify::identify;
+pub use member::Member;
 pub use probe::HEAD;
 pub use read::{ReadAt, ReadError};

@@ -155,6 +155,7 @@ fn content<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<Content> {
                     flags: flags.parse().ok()?,
                 });
             }
+            "member" => content.member = Some(Box::new(serde_json::from_str(&text(value)?).ok()?)),
             _ => return None,
         }
     }

@@ -1,3 +1,5 @@
+use ondisk::Member;
+use ondisk::lvm::{Area, PhysicalVolume, VolumeGroup};
 use proptest::prelude::*;
 
 use super::*;
@@ -40,7 +42,7 @@ fn contents() -> impl Strategy<Value = Content> {
         proptest::option::of(table),
         proptest::collection::vec(signatures(), 0..2),
     )
-        .prop_map(|(signatures, table, rejected)| Content { signatures, table, rejected })
+        .prop_map(|(signatures, table, rejected)| Content { signatures, table, rejected, member: None })
 }
 
 proptest! {
@@ -105,6 +107,22 @@ fn the_other_events_survive() {
     ] {
         assert_eq!(back(&event), event);
     }
+}
+
+#[test]
+fn members_come_back() {
+    let group = VolumeGroup { name: "vg 0".into(), seqno: 7, extent_size: 8192, ..VolumeGroup::default() };
+    let pv = PhysicalVolume {
+        id: "a".repeat(32),
+        device_size: 1 << 30,
+        data_areas: vec![Area { offset: 1 << 20, length: 0 }],
+        metadata_areas: Vec::new(),
+        vg: Some(group),
+        doubts: vec!["a, b; c=d".into()],
+    };
+    let content = Content { member: Some(Box::new(Member::Lvm(pv))), ..Content::default() };
+    let event = Event::Identified(CommandId(7), content);
+    assert_eq!(back(&event), event);
 }
 
 #[test]

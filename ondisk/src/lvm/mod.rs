@@ -1,5 +1,9 @@
 //! LVM2 physical volume label (lvm2: lib/label/label.h, lib/format_text/layout.h).
 
+pub mod model;
+
+pub use model::{Area, LogicalVolume, PhysicalVolume, PvEntry, Section, Segment, Value, VolumeGroup};
+
 use crate::bytes::Bytes as _;
 use crate::crc::crc32;
 use crate::probe::{Found, Probe};
@@ -10,6 +14,11 @@ const SECTOR: usize = 512;
 const CRC_INIT: u32 = 0xf597_a6cf;
 /// Groups of a printed PV UUID.
 const GROUPS: [usize; 7] = [6, 4, 4, 4, 4, 4, 6];
+
+/// What the PV says of its group.
+pub(crate) fn member(_probe: &Probe<'_>) -> Result<Option<PhysicalVolume>, ReadError> {
+    Ok(None)
+}
 
 pub(crate) fn probe(probe: &Probe<'_>) -> Result<Found, ReadError> {
     // RAID and LVM are not looked for on floppies.
