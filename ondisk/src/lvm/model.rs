@@ -96,7 +96,7 @@ pub struct LogicalVolume {
     pub tags: Vec<String>,
     /// `read_ahead` in 512-byte sectors: `None` is automatic, `Some(0)` none.
     pub read_ahead: Option<u32>,
-    /// Persistent device number, if one was asked for.
+    /// Persistent device number, if one was asked for; major 0 stands for device-mapper's own.
     pub device_number: Option<(u32, u32)>,
     /// Segments, ascending by `start_extent`.
     pub segments: Vec<Segment>,
