@@ -5,6 +5,10 @@ use cmdline::plan::{Access, BreakPoint, EmergencyAction};
 use crate::event::{CommandId, DevName, SecretId};
 use crate::explain::Explanation;
 
+mod dm;
+
+pub use dm::{DmDevice, DmTarget};
+
 /// A numbered request. The caller answers [`Action`]s that say so with exactly one `Identified`, `Done` or
 /// `Failed` event that carries the number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +112,11 @@ pub enum Action {
         /// How.
         options: CryptOptions,
     },
+    /// Make a device-mapper device; answer `Done(Made)` or `Failed`, with nothing left behind. It also shows up as a
+    /// `Device` event.
+    CreateDm(DmDevice),
+    /// Remove the device-mapper device of this name; answer `Done` or `Failed`.
+    RemoveDm(String),
     /// Mount the device read-only, read this file and keep it as a secret; answer `Done(Secret)` or `Failed`.
     ReadKey {
         /// Where the file lies.

@@ -228,6 +228,9 @@ pub fn describe(view: View<'_>, device: &Device) -> String {
             }
         }
     }
+    if let Some(owner) = &device.claimed {
+        parts.push(format!("part of {owner}"));
+    }
     if let Some(entry) = view.table.partition_entry(device) {
         parts.push(format!("PARTUUID={}", entry.uuid));
         if let Some(name) = &entry.name {

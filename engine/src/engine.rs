@@ -153,7 +153,15 @@ impl Engine {
     }
 
     pub(crate) fn view(&self, now: Moment) -> View<'_> {
-        View { plan: &self.plan, image: &self.image, table: &self.table, now, stuck: self.is_stuck(now) }
+        View {
+            plan: &self.plan,
+            image: &self.image,
+            table: &self.table,
+            now,
+            calm: self.is_calm(),
+            stuck: self.is_stuck(now),
+            last_change: self.last_change,
+        }
     }
 
     /// Takes an event in; returns whether anything may follow from it.
@@ -307,6 +315,7 @@ impl Engine {
     /// Lets everything that follows from the facts follow.
     fn settle(&mut self, now: Moment) -> Vec<Command> {
         let mut actions = Actions::new();
+        self.keep_claimed(now);
         if !matches!(self.goal.stage, Stage::Switching(..)) && self.begin(now, &mut actions) {
             self.identify(&mut actions);
             if self.stopped.is_none() && self.pass(now, BreakPoint::Initqueue, &mut actions) {

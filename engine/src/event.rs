@@ -95,6 +95,13 @@ pub enum Outcome {
     Done,
     /// A key was read; it can be tried on containers.
     Secret(SecretId),
+    /// A block device was made and has this number.
+    Made {
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
 }
 
 /// Why a command failed.

@@ -22,7 +22,9 @@ pub mod table;
 pub mod time;
 pub mod verb;
 
-pub use command::{Action, Command, CryptOptions, GiveUp, Loudness, MountRequest, SecretSource};
+pub use command::{
+    Action, Command, CryptOptions, DmDevice, DmTarget, GiveUp, Loudness, MountRequest, SecretSource,
+};
 pub use engine::{Engine, StopReason};
 pub use event::{CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Event, Failure, Outcome, SecretId};
 pub use explain::Explanation;

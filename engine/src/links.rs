@@ -21,6 +21,20 @@ pub fn claims(device: &Device, table: &Table) -> Vec<String> {
             links.push(format!("disk/by-id/dm-uuid-{}", dm.uuid));
         }
     }
+    if device.is_free() {
+        by_content(device, table, &mut links);
+    }
+    let whole = device.facts.parent.as_ref().and_then(|parent| table.get(parent)).unwrap_or(device);
+    let suffix = device.facts.partn.map(|number| format!("-part{number}")).unwrap_or_default();
+    links.extend(whole.facts.ids.iter().map(|id| format!("disk/by-id/{id}{suffix}")));
+    links.extend(whole.facts.path.iter().map(|path| format!("disk/by-path/{path}{suffix}")));
+    links.sort();
+    links.dedup();
+    links
+}
+
+/// Links named after what the device holds, or after its entry in a partition table.
+fn by_content(device: &Device, table: &Table, links: &mut Vec<String>) {
     // Members of arrays and volume groups share ids, so that udev makes no links of content for them.
     let member = |kind| matches!(kind, Kind::Lvm2Pv | Kind::MdMember);
     if let Some(signature) = device.signature().filter(|signature| !member(signature.kind)) {
@@ -37,13 +51,6 @@ pub fn claims(device: &Device, table: &Table) -> Vec<String> {
             links.push(format!("disk/by-partlabel/{}", udev_encode::encode(name.as_bytes())));
         }
     }
-    let whole = device.facts.parent.as_ref().and_then(|parent| table.get(parent)).unwrap_or(device);
-    let suffix = device.facts.partn.map(|number| format!("-part{number}")).unwrap_or_default();
-    links.extend(whole.facts.ids.iter().map(|id| format!("disk/by-id/{id}{suffix}")));
-    links.extend(whole.facts.path.iter().map(|path| format!("disk/by-path/{path}{suffix}")));
-    links.sort();
-    links.dedup();
-    links
 }
 
 /// Who claims a link; the least owns it: assembled devices before raw ones, then the one seen first.

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use ondisk::{Content, Kind, Partition, PartitionTable, Signature};
 
-use crate::command::{Action, Command, SecretSource};
+use crate::command::{Action, Command, DmTarget, SecretSource};
 use crate::event::{
     CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Driverless, Event, Failure, Outcome, SecretId,
 };
@@ -53,6 +53,9 @@ pub fn event(now: Moment, event: &Event) -> String {
         Event::Done(id, Outcome::Secret(secret)) => {
             out.word("done").number(id.0).word("secret").number(secret.0)
         }
+        Event::Done(id, Outcome::Made { major, minor }) => {
+            out.word("done").number(id.0).word("made").word(&format!("{major}:{minor}"))
+        }
         Event::Failed(id, failure) => out.word("failed").number(id.0).failure(failure),
         Event::Typed(secret) => out.word("typed").number(secret.0),
         Event::Retry => out.word("retry"),
@@ -87,6 +90,14 @@ pub fn action(action: &Action) -> String {
                 SecretSource::File { path, .. } => out.word("file").text(path),
             }
         }
+        Action::CreateDm(device) => {
+            out.word("create-dm").text(&device.name).text(&device.uuid);
+            for DmTarget { start, length, kind, params } in &device.targets {
+                out.word(&format!("{start},{length},{kind},{}", escape(params.as_bytes())));
+            }
+            &mut out
+        }
+        Action::RemoveDm(name) => out.word("remove-dm").text(name),
         Action::ReadKey { device, path, .. } => out.word("read-key").text(&device.0).text(path),
         Action::AskPassphrase { .. } => out.word("ask"),
         Action::StopAsking => out.word("stop-asking"),

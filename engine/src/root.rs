@@ -73,7 +73,7 @@ impl Goal {
         let Some(spec) = self.spec(plan) else { return Vec::new() };
         let mut found: Vec<&Device> = table
             .iter()
-            .filter(|device| matching::is_named_by(&spec, device, table))
+            .filter(|device| device.is_free() && matching::is_named_by(&spec, device, table))
             .filter(|device| table.holders(&device.name).next().is_none())
             .collect();
         found.sort_by_key(|device| matching::preference(device));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ondisk::{Content, Partition, Signature};
 
-use crate::event::{CommandId, DevName, DeviceFacts, Failure};
+use crate::event::{CommandId, DevName, DeviceFacts, DmFacts, Failure};
 use crate::links::{self, Registry};
 use crate::time::Moment;
 
@@ -40,6 +40,9 @@ pub struct Device {
     pub links: Vec<String>,
     /// Reads of this medium that failed.
     pub failed_reads: u8,
+    /// What it was claimed for, if it is a part of something that hides it (a path of a multipath device, a member of a
+    /// BIOS RAID set): its content is that of the whole, so nobody else may use it.
+    pub claimed: Option<String>,
 }
 
 /// Reads of one medium that may fail before it is left alone until it changes.
@@ -91,7 +94,19 @@ impl Device {
     #[must_use]
     pub fn is_readable(&self) -> bool {
         let suspended = self.name.0.starts_with("dm-") && self.facts.dm.is_none();
-        self.facts.size > 0 && !suspended && !self.is_ignorable()
+        self.facts.size > 0 && !suspended && !self.is_ignorable() && !self.is_internal()
+    }
+
+    /// Whether it is a part of a logical volume: what it holds is the volume's or the kernel's own.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        self.facts.dm.as_ref().is_some_and(is_part_of_lv)
+    }
+
+    /// Whether others may use it: it is neither a part of a logical volume nor claimed.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.claimed.is_none() && !self.is_internal()
     }
 }
 
@@ -151,8 +166,10 @@ impl Table {
             claims: Vec::new(),
             links: Vec::new(),
             failed_reads: 0,
+            claimed: None,
         };
-        self.devices.insert(name.clone(), device);
+        let owner = device.facts.parent.as_ref().and_then(|parent| self.devices.get(parent)?.claimed.clone());
+        self.devices.insert(name.clone(), Device { claimed: owner, ..device });
         self.refresh(name);
     }
 
@@ -198,6 +215,29 @@ impl Table {
             device.claims = claims;
             self.links.enter(device);
         }
+    }
+
+    /// Keeps a device, and every partition that the kernel has made or will make on it, for `owner` alone.
+    pub fn claim(&mut self, name: &DevName, owner: &str) {
+        let Some(device) = self.devices.get_mut(name) else { return };
+        if device.claimed.as_deref() == Some(owner) {
+            return;
+        }
+        device.claimed = Some(owner.to_owned());
+        self.refresh(name);
+        let partitions: Vec<DevName> = self.partitions(name).map(|part| part.name.clone()).collect();
+        partitions.iter().for_each(|part| self.claim(part, owner));
+    }
+
+    /// Gives a claimed device back, and its partitions.
+    pub fn release(&mut self, name: &DevName) {
+        let Some(device) = self.devices.get_mut(name) else { return };
+        if device.claimed.take().is_none() {
+            return;
+        }
+        self.refresh(name);
+        let partitions: Vec<DevName> = self.partitions(name).map(|part| part.name.clone()).collect();
+        partitions.iter().for_each(|part| self.release(part));
     }
 
     /// Looks one up.
@@ -296,6 +336,27 @@ impl Table {
     }
 }
 
+/// What lvm2 puts into the names of hidden volumes, and refuses in those of others (lib/misc/lvm-string.c).
+const RESERVED: [&str; 16] = [
+    "_cdata", "_cmeta", "_corig", "_cvol", "_imeta", "_iorig", "_mimage", "_mlog", "_pmspare", "_rimage",
+    "_rmeta", "_tdata", "_tmeta", "_vdata", "_vorigin", "_wcorig",
+];
+
+/// Layers have a suffix after the 64 characters of the UUID (lib/activate/dev_manager.c), hidden volumes a reserved name.
+fn is_part_of_lv(dm: &DmFacts) -> bool {
+    let Some(ids) = dm.uuid.strip_prefix("LVM-") else { return false };
+    // Dashes inside of names are doubled, so that the last odd run of them separates the group from the volume.
+    let mut volume = dm.name.as_str();
+    for (at, _) in dm.name.match_indices('-') {
+        let before = dm.name.get(..at).unwrap_or_default();
+        let after = dm.name.get(at.saturating_add(1)..).unwrap_or_default();
+        if !before.ends_with('-') && !after.starts_with('-') {
+            volume = after;
+        }
+    }
+    ids.as_bytes().get(64) == Some(&b'-') || RESERVED.iter().any(|word| volume.contains(word))
+}
+
 /// Whether the facts are those of two devices that had the same name one after the other.
 ///
 /// A number is compared only where both reports have it. Device-mapper names are reused as soon as they are free.
@@ -306,4 +367,42 @@ fn is_another(old: &DeviceFacts, new: &DeviceFacts) -> bool {
         _ => false,
     };
     differ(old.diskseq, new.diskseq) || old.major != new.major || old.minor != new.minor || renamed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_logical_volumes() {
+        let ids = "a".repeat(64);
+        for (name, uuid, part) in [
+            ("vg-root", format!("LVM-{ids}"), false),
+            ("vg-pool-tpool", format!("LVM-{ids}-tpool"), true),
+            ("vg-root_rimage_0", format!("LVM-{ids}"), true),
+            ("vg_rmeta-root", format!("LVM-{ids}"), false),
+            ("my--vg_tdata--x-a--b", format!("LVM-{ids}"), false),
+            ("my--vg-a--b_tmeta", format!("LVM-{ids}"), true),
+            ("x_rimage_0", "CRYPT-LUKS2-0-x".to_owned(), false),
+        ] {
+            assert_eq!(is_part_of_lv(&DmFacts { name: name.into(), uuid }), part, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_claim_holds_for_partitions_too() {
+        let mut table = Table::default();
+        let (disk, first, second) = (DevName("sda".into()), DevName("sda1".into()), DevName("sda2".into()));
+        let part =
+            DeviceFacts { parent: Some(disk.clone()), partn: Some(1), size: 512, ..DeviceFacts::default() };
+        table.update(Moment(0), &disk, DeviceFacts { size: 1024, ..DeviceFacts::default() });
+        table.update(Moment(0), &first, part.clone());
+        table.claim(&disk, "dm-0");
+        table.update(Moment(0), &second, DeviceFacts { partn: Some(2), ..part });
+        for name in [&disk, &first, &second] {
+            assert!(table.get(name).is_some_and(|device| !device.is_free()), "{name}");
+        }
+        table.release(&disk);
+        assert!(table.iter().all(Device::is_free));
+    }
 }

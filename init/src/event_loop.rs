@@ -29,8 +29,8 @@ pub enum Report {
     Module(drivers::Finished),
     /// A device was read.
     Identified(u32, CommandId, std::result::Result<Content, Failure>),
-    /// A command that brings nothing back is finished.
-    Command(u32, CommandId, std::result::Result<(), Failure>),
+    /// A command is finished.
+    Command(u32, CommandId, std::result::Result<Outcome, Failure>),
     /// A key file was read.
     Key(u32, CommandId, std::result::Result<Secret, Failure>),
 }
@@ -286,7 +286,7 @@ impl Boot {
                     });
                 }
                 Report::Command(born, id, result) if born == generation => self.events.push(match result {
-                    Ok(()) => Event::Done(id, Outcome::Done),
+                    Ok(outcome) => Event::Done(id, outcome),
                     Err(failure) => {
                         self.mounting.take_if(|mounting| *mounting == id);
                         Event::Failed(id, failure)

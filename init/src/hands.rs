@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use engine::{Action, Command, CommandId, Event, Failure, SecretSource, record};
+use engine::{Action, Command, CommandId, Event, Failure, Outcome, SecretSource, record};
 
 use crate::clock;
 use crate::crypt;
+use crate::dm;
 use crate::event_loop::{Boot, Departure, Report, Waiting};
 use crate::handoff;
 use crate::key_file;
@@ -68,6 +69,8 @@ impl Boot {
                     }),
                 }
             }
+            Action::CreateDm(device) => self.submit_for(id, move || dm::create(&device)),
+            Action::RemoveDm(name) => self.submit_for(id, move || dm::remove(&name)),
             Action::ReadKey { device, fstype, path, offset, size } => {
                 let device = format!("/dev/{device}");
                 let read = move || key_file::read_from_device(&device, &fstype, &path, offset, size);
@@ -100,6 +103,11 @@ impl Boot {
     }
 
     fn submit(&self, id: CommandId, job: impl FnOnce() -> Result<(), Failure> + Send + 'static) {
+        self.submit_for(id, move || job().map(|()| Outcome::Done));
+    }
+
+    /// As [`Self::submit`], for what brings something back.
+    fn submit_for(&self, id: CommandId, job: impl FnOnce() -> Result<Outcome, Failure> + Send + 'static) {
         let generation = self.generation;
         self.pool.submit(move || Report::Command(generation, id, job()));
     }

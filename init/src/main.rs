@@ -10,6 +10,7 @@ mod clock;
 mod console;
 mod crypt;
 mod decompress;
+mod dm;
 mod drivers;
 mod early;
 mod error;

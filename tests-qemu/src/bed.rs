@@ -1,6 +1,7 @@
 //! Everything that scenarios share: kernels, guest programs, disks.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::Error;
 use crate::accel::Accel;
@@ -19,9 +20,49 @@ pub const KEY: &str = "0f7d3b1e9a4c5d68key-file-of-the-test-bed";
 /// UUID of the LUKS2 header.
 pub const LUKS_UUID: &str = "c1f3a2b4-6d7e-4f80-91a2-b3c4d5e6f701";
 
-/// A disk that scenarios attach.
+/// What is copied onto the root file system of a [`Recipe`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tree {
+    /// The probe root: its init is the checker.
+    Probe,
+    /// A full Debian.
+    Debian(Release),
+}
+
+/// Disks that the builder VM makes in one go with the real tools.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipe {
+    /// Names the cached result.
+    pub name: String,
+    /// Bash script; every disk is a variable that holds its node (see [`Job`]). The files `passphrase` ([`PASSPHRASE`])
+    /// and `key` ([`KEY`]) are there, and these functions: `fill DEVICE [COMMAND]` makes an ext4 with [`PLAIN_UUID`] on
+    /// the device and copies the tree there, then runs the command with the new tree at `/new`; what is written to
+    /// `$DUMP` is given to the checks ([`Seen::dump`](crate::scenario::Seen)).
+    pub script: String,
+    /// What `fill` copies.
+    pub tree: Tree,
+    /// Disks to make: variable and size in MiB.
+    pub disks: Vec<(String, u64)>,
+    /// Debian packages beyond the builder's own.
+    pub packages: Vec<&'static str>,
+}
+
+impl Recipe {
+    /// The disk that this variable stands for.
+    #[must_use]
+    pub fn disk(self: &Arc<Self>, variable: &str) -> Disk {
+        Disk::Built(Arc::clone(self), variable.to_owned())
+    }
+}
+
+/// Text that the script of a recipe leaves, in MiB.
+const DUMP_SIZE: u64 = 1;
+
+/// A disk that scenarios attach.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Disk {
+    /// One that the builder VM makes: the recipe and the disk's variable in its script.
+    Built(Arc<Recipe>, String),
     /// GPT with one partition that holds a probe root.
     Probe(Filesystem),
     /// The whole disk is ext4 with a probe root.
@@ -74,9 +115,11 @@ impl Bed {
     }
 
     /// Image of a disk, made unless the cache has it.
-    pub fn disk(&self, disk: Disk) -> Result<PathBuf, Error> {
+    pub fn disk(&self, disk: &Disk) -> Result<PathBuf, Error> {
         match disk {
+            Disk::Built(recipe, variable) => Ok(self.build(recipe)?.join(variable)),
             Disk::Probe(filesystem) => {
+                let filesystem = *filesystem;
                 let tree = self.probe_root(filesystem.name(), "sbin/init")?;
                 disk::partitioned(filesystem, &tree, &self.cache)
             }
@@ -89,9 +132,9 @@ impl Bed {
                 let content = disk::plain_ext4(&tree, "luks-content", &self.cache)?;
                 self.encrypted("luks", &content, 192, "")
             }
-            Disk::Debian(release) => self.debian(release),
+            Disk::Debian(release) => self.debian(*release),
             Disk::DebianLuks(release) => {
-                let content = self.debian(release)?;
+                let content = self.debian(*release)?;
                 let crypttab = format!("{DEBIAN_LUKS_NAME} UUID={LUKS_UUID} none luks");
                 let change = format!(
                     "echo '/dev/mapper/{DEBIAN_LUKS_NAME} / ext4 defaults 0 1' >/new/etc/fstab\n\
@@ -100,6 +143,36 @@ impl Bed {
                 self.encrypted(&format!("debian{}-luks", release.number()), &content, 1280, &change)
             }
         }
+    }
+
+    /// What the script that made the disk has left for the checks; empty for other disks.
+    pub fn dump(&self, disk: &Disk) -> Result<String, Error> {
+        let Disk::Built(recipe, _) = disk else { return Ok(String::new()) };
+        let path = self.build(recipe)?.join("DUMP");
+        let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
+        Ok(String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned())
+    }
+
+    fn build(&self, recipe: &Recipe) -> Result<PathBuf, Error> {
+        let content = match recipe.tree {
+            Tree::Probe => {
+                disk::plain_ext4(&self.probe_root("built", "sbin/init")?, "built-content", &self.cache)?
+            }
+            Tree::Debian(release) => self.debian(release)?,
+        };
+        let script = format!("PLAIN_UUID={PLAIN_UUID}\n{FILL}{}", recipe.script);
+        let mut targets: Vec<(&str, u64)> =
+            recipe.disks.iter().map(|(variable, size)| (variable.as_str(), *size)).collect();
+        targets.push(("DUMP", DUMP_SIZE));
+        let job = Job {
+            name: &recipe.name,
+            script,
+            files: vec![("passphrase", PASSPHRASE.as_bytes().to_vec()), ("key", KEY.as_bytes().to_vec())],
+            inputs: vec![("CONTENT", content)],
+            targets,
+            packages: recipe.packages.clone(),
+        };
+        self.builder().run(&job)
     }
 
     fn probe_root(&self, marker: &str, init: &str) -> Result<PathBuf, Error> {
@@ -150,3 +223,17 @@ impl Bed {
 
 /// dm name of the encrypted Debian root, in crypttab and fstab.
 pub const DEBIAN_LUKS_NAME: &str = "cryptroot";
+
+/// The functions of a recipe's script.
+const FILL: &str = "\
+fill() {
+    mke2fs -q -t ext4 -m 0 -U $PLAIN_UUID $1
+    mkdir -p /old /new
+    mount -o ro $CONTENT /old
+    mount $1 /new
+    cp -a /old/. /new/
+    shift
+    \"$@\"
+    umount /old /new
+}
+";

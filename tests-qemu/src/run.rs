@@ -193,9 +193,12 @@ fn run_boot(boot: &Boot, bed: &Bed, directory: &Path) -> Result<(Seen, Vec<Strin
     crate::cache::remove(directory)?;
     fs::create_dir_all(directory).map_err(Error::io(directory))?;
     let kernel = bed.kernel(boot.kernel)?;
-    let mut drives = Vec::new();
+    let (mut drives, mut dump) = (Vec::new(), String::new());
     for disk in &boot.disks {
-        let image = bed.disk(disk.disk)?;
+        let image = bed.disk(&disk.disk)?;
+        if dump.is_empty() {
+            dump = bed.dump(&disk.disk)?;
+        }
         drives.push(Drive { image, bus: disk.bus, plugged: disk.plugged, lasting: false });
     }
     let machine = Machine {
@@ -215,7 +218,7 @@ fn run_boot(boot: &Boot, bed: &Bed, directory: &Path) -> Result<(Seen, Vec<Strin
             serde_json::from_str(text).map_err(|error| Error::Bed(format!("verdict is not one: {error}")))?,
         ),
     };
-    let seen = Seen { console: conversation.console, verdict, end: conversation.end };
+    let seen = Seen { console: conversation.console, verdict, end: conversation.end, dump };
     let failures = boot.judge(&seen, conversation.stuck.as_deref());
     Ok((seen, failures, start.elapsed()))
 }
@@ -265,7 +268,8 @@ mod tests {
     #[test]
     fn only_faults_of_the_bed_are_tried_again() {
         let seen = |console: &str, failures: &[&str]| {
-            let seen = Seen { console: console.to_owned(), verdict: None, end: End::Deadline };
+            let seen =
+                Seen { console: console.to_owned(), verdict: None, end: End::Deadline, dump: String::new() };
             Ok((seen, failures.iter().map(|one| (*one).to_owned()).collect(), Duration::ZERO))
         };
         let stalled = format!("rcu: rcu_preempt {LOST_TIMER} for 5251 jiffies");

@@ -21,6 +21,8 @@ pub struct Seen {
     pub verdict: Option<Verdict>,
     /// How the guest ended.
     pub end: End,
+    /// What the script left that made its disks ([`Recipe`](crate::bed::Recipe)).
+    pub dump: String,
 }
 
 /// The test of a check: `Err` says what was seen instead.
@@ -283,7 +285,7 @@ mod tests {
     use super::*;
 
     fn seen(verdict: Option<Verdict>, end: End) -> Seen {
-        Seen { console: "rootward: cannot reach root: x\n".to_owned(), verdict, end }
+        Seen { console: "rootward: cannot reach root: x\n".to_owned(), verdict, end, dump: String::new() }
     }
 
     fn boot() -> Boot {

@@ -39,7 +39,7 @@ pub fn run() -> Result<(), Failure> {
         cmdline: format!("root=UUID={PLAIN_UUID} ro"),
         memory: 1024,
         drives: vec![Drive {
-            image: bed.disk(Disk::Debian(Release::Trixie))?,
+            image: bed.disk(&Disk::Debian(Release::Trixie))?,
             bus: Bus::VirtioBlk,
             plugged: true,
             lasting: false,

@@ -23,8 +23,14 @@ pub struct View<'a> {
     pub table: &'a Table,
     /// The time.
     pub now: Moment,
-    /// Devices and drivers have come to rest and the wanted root is not among the devices.
+    /// Every device that is there was reported and read, no driver is pending, and the wanted root is not among them:
+    /// layers that cost nobody anything may be peeled.
+    pub calm: bool,
+    /// It has been calm for a while, the drivers that nothing needs were loaded too: layers that cost the user
+    /// something may be peeled.
     pub stuck: bool,
+    /// When anything last changed: a degraded start waits from here on.
+    pub last_change: Moment,
 }
 
 /// Hands out numbers for requests.
@@ -45,6 +51,13 @@ impl Requests<'_> {
 
 /// One kind of storage.
 pub trait Assembler {
+    /// Devices to be kept from everybody else (`Some` is what they belong to, see [`Table::claim`]) or given back
+    /// (`None`). Called before anything else looks at new facts.
+    fn claims(&mut self, view: View<'_>) -> Vec<(DevName, Option<String>)> {
+        let _ = view;
+        Vec::new()
+    }
+
     /// Looks at the facts and asks for what follows from them. Called until nobody asks for more.
     fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>);
 

@@ -34,6 +34,15 @@ impl Engine {
         deadlines.into_iter().filter(|moment| *moment > now).min()
     }
 
+    /// Everything that is there was reported and read, and the wanted root is not among it.
+    pub(super) fn is_calm(&self) -> bool {
+        self.goal.stage == Stage::Wanted
+            && self.coldplugged
+            && self.drivers.pending == 0
+            && !self.table.is_reading()
+            && self.goal.candidate(&self.plan, &self.table).is_none()
+    }
+
     /// Devices and drivers have come to rest.
     pub(super) fn is_quiet(&self, now: Moment) -> bool {
         // A disk or a driver that hangs must not hold up what does not need it.

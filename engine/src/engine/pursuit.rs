@@ -47,6 +47,20 @@ impl Engine {
         true
     }
 
+    /// Keeps what belongs to something from everybody else.
+    pub(super) fn keep_claimed(&mut self, now: Moment) {
+        let mut assemblers = std::mem::take(&mut self.assemblers);
+        for assembler in &mut assemblers {
+            for (device, owner) in assembler.claims(self.view(now)) {
+                match owner {
+                    Some(owner) => self.table.claim(&device, &owner),
+                    None => self.table.release(&device),
+                }
+            }
+        }
+        self.assemblers = assemblers;
+    }
+
     /// Has unknown devices read, and their links made. Goes on at break points: whoever stops there wants to look.
     pub(super) fn identify(&mut self, actions: &mut Actions) {
         let mut requests = Requests { next: &mut self.next_command, actions };

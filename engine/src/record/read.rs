@@ -61,6 +61,11 @@ fn event<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Event> {
             let id = id(words.next()?)?;
             match words.next() {
                 None => Event::Done(id, Outcome::Done),
+                Some("made") => {
+                    let (major, minor) = words.next()?.split_once(':')?;
+                    let (major, minor) = (major.parse().ok()?, minor.parse().ok()?);
+                    Event::Done(id, Outcome::Made { major, minor })
+                }
                 Some("secret") => Event::Done(id, Outcome::Secret(SecretId(words.next()?.parse().ok()?))),
                 Some(_) => return None,
             }

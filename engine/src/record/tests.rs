@@ -99,6 +99,7 @@ fn the_other_events_survive() {
         Event::Failed(CommandId(1), Failure::NoModule("x".into())),
         Event::Failed(CommandId(1), Failure::NoKeyFile("/k".into())),
         Event::Failed(CommandId(1), Failure::Other("two words".into())),
+        Event::Done(CommandId(9), Outcome::Made { major: 254, minor: 3 }),
         Event::Typed(SecretId(4)),
         Event::Retry,
         Event::UseRoot("/dev/sda 1".into()),

@@ -456,6 +456,8 @@ impl<'a> Machine<'a> {
                 self.at(time, Item::Event(Event::Continue));
             }
             Action::LoadInputDrivers
+            | Action::CreateDm(_)
+            | Action::RemoveDm(_)
             | Action::Link(..)
             | Action::Say(..)
             | Action::Explain(..)

@@ -14,9 +14,10 @@ use crate::event::DevName;
 use crate::matching;
 use crate::table::{Device, Table};
 
-/// Whether the device holds a LUKS container and nothing else.
+/// Whether the device holds a LUKS container and nothing else, and nobody else has claimed it.
 pub fn is_luks(device: &Device) -> bool {
-    device.signature().is_some_and(|signature| matches!(signature.kind, Kind::Luks1 | Kind::Luks2))
+    device.is_free()
+        && device.signature().is_some_and(|signature| matches!(signature.kind, Kind::Luks1 | Kind::Luks2))
 }
 
 /// The mapping of an opened container, whoever opened it.

@@ -1,0 +1,29 @@
+//! Device-mapper devices as requests (kernel: include/uapi/linux/dm-ioctl.h).
+
+/// One line of a device-mapper table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DmTarget {
+    /// First sector of the mapping, in 512-byte sectors.
+    pub start: u64,
+    /// Length in 512-byte sectors.
+    pub length: u64,
+    /// Target type, at most 15 bytes (`linear`, `raid`).
+    pub kind: String,
+    /// Parameters as the target's constructor takes them; devices are `MAJOR:MINOR`.
+    pub params: String,
+}
+
+/// A device-mapper device that is to be made, loaded with its table and resumed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DmDevice {
+    /// Name below `/dev/mapper`.
+    pub name: String,
+    /// UUID with the prefix of the subsystem that owns it (`LVM-`, `mpath-`); may be empty.
+    pub uuid: String,
+    /// The table, ascending by start.
+    pub targets: Vec<DmTarget>,
+    /// Map read-only.
+    pub read_only: bool,
+    /// Read-ahead in 512-byte sectors; `None` leaves what the kernel chose.
+    pub read_ahead: Option<u32>,
+}

@@ -1,0 +1,94 @@
+//! Device-mapper devices: made in one go, or not at all.
+//!
+//! No udev cookies are used: they make the caller wait for a daemon that is not there. Nodes are devtmpfs's, links are
+//! made when the kernel reports the device.
+
+use std::fs;
+
+use devicemapper::{DM, DevId, DmError, DmFlags, DmName, DmOptions, DmUuid};
+use engine::{DmDevice, Failure, Outcome};
+
+/// The kernel's `dm_target_spec.target_type` has room for 16 bytes with the final zero.
+const LONGEST_KIND: usize = 15;
+
+/// Makes a device, loads its table and resumes it.
+///
+/// # Errors
+///
+/// What the kernel said, with nothing left behind; the kernel log has the target's own words.
+pub fn create(device: &DmDevice) -> Result<Outcome, Failure> {
+    let DmDevice { name, uuid, targets, read_only, read_ahead } = device;
+    if let Some(target) = targets.iter().find(|target| target.kind.len() > LONGEST_KIND) {
+        return Err(Failure::Other(format!("cannot make {name}: no target type is called {}", target.kind)));
+    }
+    let dm = DM::new().map_err(|error| refuse("open device-mapper's control node", name, &error))?;
+    let named = DmName::new(name).map_err(|error| refuse("use the name", name, &error))?;
+    let owned = match uuid.as_str() {
+        "" => None,
+        uuid => Some(DmUuid::new(uuid).map_err(|error| refuse("use the UUID of", name, &error))?),
+    };
+    let flags = if *read_only { DmFlags::DM_READONLY } else { DmFlags::empty() };
+    let options = DmOptions::default().set_flags(flags);
+    let made = dm
+        .device_create(named, owned, options)
+        .map_err(|error| refuse("make the device-mapper device", name, &error))?;
+    let number = made.device();
+    let id = DevId::Name(named);
+    let table: Vec<_> = targets
+        .iter()
+        .map(|target| (target.start, target.length, target.kind.clone(), target.params.clone()))
+        .collect();
+    let live = dm
+        .table_load(&id, &table, options)
+        .map_err(|error| refuse("load the table of", name, &error))
+        .and_then(|_| {
+            // What is set before the device is resumed is in place when its first reader comes.
+            if let Some(sectors) = read_ahead {
+                set_read_ahead(number.minor, *sectors);
+            }
+            dm.device_suspend(&id, DmOptions::default()).map_err(|error| refuse("start", name, &error))
+        });
+    if let Err(failure) = live {
+        if let Err(error) = dm.device_remove(&id, DmOptions::default()) {
+            log::warn!("cannot remove the unfinished device {name}: {error}");
+        }
+        return Err(failure);
+    }
+    log::info!("made /dev/mapper/{name} (dm-{})", number.minor);
+    Ok(Outcome::Made { major: number.major, minor: number.minor })
+}
+
+/// Removes the device of this name; one that is not there counts as removed.
+///
+/// # Errors
+///
+/// What the kernel said, e.g. that it is in use.
+pub fn remove(name: &str) -> Result<Outcome, Failure> {
+    let dm = DM::new().map_err(|error| refuse("open device-mapper's control node", name, &error))?;
+    let named = DmName::new(name).map_err(|error| refuse("use the name", name, &error))?;
+    let id = DevId::Name(named);
+    if dm.device_info(&id).is_err() {
+        return Ok(Outcome::Done);
+    }
+    dm.device_remove(&id, DmOptions::default())
+        .map(|_| Outcome::Done)
+        .map_err(|error| refuse("remove", name, &error))
+}
+
+/// The kernel counts in KiB here, lvm2 in sectors.
+fn set_read_ahead(minor: u32, sectors: u32) {
+    let path = format!("/sys/block/dm-{minor}/bdi/read_ahead_kb");
+    if let Err(error) = fs::write(&path, format!("{}", sectors / 2)) {
+        log::warn!("cannot set the read-ahead of dm-{minor}: {error}");
+    }
+}
+
+/// The library's own text prints two ioctl headers; the cause is what an operator needs.
+fn refuse(verb: &str, name: &str, error: &DmError) -> Failure {
+    let cause = match error {
+        DmError::Core(core) => std::error::Error::source(core).map(ToString::to_string),
+        DmError::Dm(..) => None,
+    };
+    let cause = cause.unwrap_or_else(|| error.to_string());
+    Failure::Other(format!("cannot {verb} {name}: {cause}; the kernel log may say more"))
+}
