@@ -26,6 +26,32 @@ pub enum CryptKind {
     Bitlk,
 }
 
+/// Where a detached header lies (`header=`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderPlace {
+    /// A file of the initramfs.
+    File(String),
+    /// It is a device of its own.
+    Device(KeyDevice),
+    /// A file at this path of the file system on this device.
+    FileOn(String, KeyDevice),
+}
+
+/// How a TrueCrypt or VeraCrypt volume is opened.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TcryptOptions {
+    /// `tcrypt-hidden`: the hidden volume in it.
+    pub hidden: bool,
+    /// `tcrypt-system`: a partition of a disk that is encrypted as a whole system.
+    pub system: bool,
+    /// `tcrypt-veracrypt`: VeraCrypt's key derivations are tried as well.
+    pub veracrypt: bool,
+    /// `veracrypt-pim=`: VeraCrypt's personal iterations multiplier.
+    pub pim: Option<u32>,
+    /// `tcrypt-keyfile=`: files of the initramfs that are mixed into the passphrase.
+    pub keyfiles: Vec<String>,
+}
+
 /// Options of a container, from crypttab or `rd.luks.options=`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CryptOptions {
@@ -51,8 +77,22 @@ pub struct CryptOptions {
     pub no_read_workqueue: bool,
     /// `no-write-workqueue`.
     pub no_write_workqueue: bool,
-    /// `header=`: path or device of a detached header.
-    pub header: Option<String>,
+    /// `header=`: where the detached header lies.
+    pub header: Option<HeaderPlace>,
+    /// `cipher=`: dm-crypt's specification of a plain mapping's cipher.
+    pub cipher: Option<String>,
+    /// `hash=`: how the passphrase of a plain mapping becomes its key; `plain` is not at all.
+    pub hash: Option<String>,
+    /// `size=`: length of a plain mapping's key, in bits.
+    pub key_bits: Option<u32>,
+    /// `sector-size=`: of a plain mapping, in bytes.
+    pub sector_size: Option<u32>,
+    /// `offset=`: where a plain mapping's data begins, in sectors of 512 bytes.
+    pub offset: u64,
+    /// `skip=`: sectors of 512 bytes by which a plain mapping's IVs are ahead.
+    pub skip: u64,
+    /// `tcrypt-*`.
+    pub tcrypt: TcryptOptions,
     /// `key-slot=`.
     pub key_slot: Option<u32>,
     /// `keyfile-offset=`, in bytes.
@@ -103,7 +143,7 @@ pub struct CrypttabEntry {
 }
 
 /// Options without which a container may not open as its owner expects, and that nothing acts on yet.
-const NOT_IMPLEMENTED: &[&str] = &["tpm2-device", "fido2-device", "pkcs11-uri", "keyscript", "header"];
+const NOT_IMPLEMENTED: &[&str] = &["tpm2-device", "fido2-device", "pkcs11-uri", "keyscript", "keyfile-erase"];
 
 /// Reads a crypttab. Lines that cannot be used are left out and remarked on.
 pub fn parse(text: &str) -> (Vec<CrypttabEntry>, Vec<Diagnostic>) {
@@ -238,15 +278,22 @@ impl CryptOptions {
         match (name, value) {
             ("luks", None) => self.kind = CryptKind::Luks,
             ("plain", None) => self.kind = CryptKind::Plain,
-            (
-                "tcrypt" | "tcrypt-hidden" | "tcrypt-system" | "tcrypt-veracrypt" | "tcrypt-keyfile"
-                | "veracrypt-pim",
-                _,
-            ) => {
+            ("tcrypt" | "tcrypt-hidden" | "tcrypt-system" | "tcrypt-veracrypt", None) => {
                 self.kind = CryptKind::Tcrypt;
-                if name != "tcrypt" {
-                    self.other.push(option.to_owned());
+                match name {
+                    "tcrypt-hidden" => self.tcrypt.hidden = true,
+                    "tcrypt-system" => self.tcrypt.system = true,
+                    "tcrypt-veracrypt" => self.tcrypt.veracrypt = true,
+                    _ => {}
                 }
+            }
+            ("tcrypt-keyfile", Some(path)) if path.starts_with('/') => {
+                self.kind = CryptKind::Tcrypt;
+                self.tcrypt.keyfiles.push(path.to_owned());
+            }
+            ("veracrypt-pim", _) => {
+                self.tcrypt.pim = Some(u32::try_from(number()?).ok()?);
+                self.kind = CryptKind::Tcrypt;
             }
             ("bitlk", None) => self.kind = CryptKind::Bitlk,
             ("swap", None) | ("tmp", _) => self.scratch = true,
@@ -259,7 +306,13 @@ impl CryptOptions {
             ("submit-from-crypt-cpus", None) => self.submit_from_crypt_cpus = true,
             ("no-read-workqueue", None) => self.no_read_workqueue = true,
             ("no-write-workqueue", None) => self.no_write_workqueue = true,
-            ("header", Some(header)) if header.starts_with('/') => self.header = Some(header.to_owned()),
+            ("header", Some(header)) => self.header = Some(header_place(header)?),
+            ("cipher", Some(cipher)) if !cipher.is_empty() => self.cipher = Some(cipher.to_owned()),
+            ("hash", Some(hash)) if !hash.is_empty() => self.hash = Some(hash.to_owned()),
+            ("size", _) => self.key_bits = Some(key_bits(number()?)?),
+            ("sector-size", _) => self.sector_size = Some(sector_size(number()?)?),
+            ("offset", _) => self.offset = u64::try_from(number()?).ok()?,
+            ("skip", _) => self.skip = u64::try_from(number()?).ok()?,
             ("key-slot" | "keyslot", _) => self.key_slot = Some(u32::try_from(number()?).ok()?),
             ("keyfile-offset", _) => self.keyfile_offset = Some(u64::try_from(number()?).ok()?),
             ("keyfile-size", _) => self.keyfile_size = Some(u64::try_from(number()?).ok()?),
@@ -267,13 +320,7 @@ impl CryptOptions {
             ("timeout", _) => self.timeout = limit(time()?),
             ("tries", _) => self.tries = Some(u32::try_from(number()?).ok()?),
             (
-                "cipher"
-                | "hash"
-                | "size"
-                | "sector-size"
-                | "offset"
-                | "skip"
-                | "tpm2-device"
+                "tpm2-device"
                 | "tpm2-pcrs"
                 | "tpm2-pin"
                 | "tpm2-signature"
@@ -313,6 +360,35 @@ impl CryptOptions {
         }
         Some(())
     }
+}
+
+/// `FILE`, `FILE:DEVICE` or the device itself.
+fn header_place(text: &str) -> Option<HeaderPlace> {
+    if let Some((path, device)) = text.rsplit_once(':')
+        && path.starts_with('/')
+        && let Some(device) = key_device(device)
+    {
+        return Some(match device {
+            KeyDevice::Initramfs => HeaderPlace::File(path.to_owned()),
+            device => HeaderPlace::FileOn(path.to_owned(), device),
+        });
+    }
+    match key_device(text) {
+        None | Some(KeyDevice::Initramfs) => {
+            (text.len() > 1 && text.starts_with('/')).then(|| HeaderPlace::File(text.to_owned()))
+        }
+        Some(device) => Some(HeaderPlace::Device(device)),
+    }
+}
+
+/// Keys are whole bytes; dm-crypt knows none longer than 64 of them for a cipher and its tweak each.
+fn key_bits(bits: i64) -> Option<u32> {
+    u32::try_from(bits).ok().filter(|bits| *bits > 0 && *bits <= 4096 && bits.is_multiple_of(8))
+}
+
+/// dm-crypt takes powers of two from 512 to 4096.
+fn sector_size(bytes: i64) -> Option<u32> {
+    u32::try_from(bytes).ok().filter(|bytes| bytes.is_power_of_two() && (512..=4096).contains(bytes))
 }
 
 /// 0 is "no limit" in crypttab.
@@ -380,7 +456,7 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(not_yet, [("r", "header=/h"), ("r", "tpm2-device=auto")]);
+        assert_eq!(not_yet, [("r", "tpm2-device=auto")]);
         assert_eq!((entry.device_field.as_str(), entry.key_field.as_deref()), ("UUID=x", None));
         assert_eq!(entry.option_words.len(), 14);
         let expected = CryptOptions {
@@ -394,7 +470,7 @@ mod tests {
             key_slot: Some(2),
             keyfile_offset: Some(512),
             keyfile_size: Some(64),
-            header: Some("/h".into()),
+            header: Some(HeaderPlace::File("/h".into())),
             other: vec!["tpm2-device=auto".into()],
             ..CryptOptions::default()
         };
@@ -402,6 +478,72 @@ mod tests {
         assert!(one("s /dev/sda3 /dev/urandom swap,cipher=aes-xts-plain64,size=256").options.scratch);
         assert_eq!(one("p /dev/sda3 - plain").options.kind, CryptKind::Plain);
         assert_eq!(one("p /dev/sda3 - timeout=0").options.timeout, None);
+    }
+
+    #[test]
+    fn headers() {
+        let uuid = || KeyDevice::Uuid("ab".into());
+        for (text, expected) in [
+            ("/h.img", Some(HeaderPlace::File("/h.img".into()))),
+            ("/h:/", Some(HeaderPlace::File("/h".into()))),
+            ("/d/h:UUID=ab", Some(HeaderPlace::FileOn("/d/h".into(), uuid()))),
+            ("/d:x/h:UUID=ab", Some(HeaderPlace::FileOn("/d:x/h".into(), uuid()))),
+            ("/h:/dev/sdb1", Some(HeaderPlace::FileOn("/h".into(), KeyDevice::Path("/dev/sdb1".into())))),
+            ("/dev/disk/by-id/x", Some(HeaderPlace::Device(KeyDevice::Path("/dev/disk/by-id/x".into())))),
+            ("UUID=ab", Some(HeaderPlace::Device(uuid()))),
+            ("/a:b", Some(HeaderPlace::File("/a:b".into()))),
+            ("", None),
+            ("/", None),
+            ("h", None),
+        ] {
+            assert_eq!(header_place(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn mappings_without_a_luks_header() {
+        let plain = one(
+            "p PARTLABEL=p /k plain,cipher=serpent-xts-plain64,size=512,hash=plain,offset=8,skip=16,sector-size=4096",
+        );
+        let expected = CryptOptions {
+            kind: CryptKind::Plain,
+            cipher: Some("serpent-xts-plain64".into()),
+            hash: Some("plain".into()),
+            key_bits: Some(512),
+            sector_size: Some(4096),
+            offset: 8,
+            skip: 16,
+            ..CryptOptions::default()
+        };
+        assert_eq!(plain.options, expected);
+        let vera = one(
+            "v /dev/sda3 - tcrypt-veracrypt,tcrypt-hidden,tcrypt-system,veracrypt-pim=3,tcrypt-keyfile=/a,tcrypt-keyfile=/b",
+        );
+        let expected = CryptOptions {
+            kind: CryptKind::Tcrypt,
+            tcrypt: TcryptOptions {
+                hidden: true,
+                system: true,
+                veracrypt: true,
+                pim: Some(3),
+                keyfiles: vec!["/a".into(), "/b".into()],
+            },
+            ..CryptOptions::default()
+        };
+        assert_eq!(vera.options, expected);
+        assert_eq!(one("b /dev/sda3 - bitlk").options.kind, CryptKind::Bitlk);
+        for bad in [
+            "size=7",
+            "size=-8",
+            "sector-size=1000",
+            "sector-size=8192",
+            "header=x",
+            "tcrypt-keyfile=k",
+            "offset=x",
+        ] {
+            let (_, unknown) = CryptOptions::read(&[bad.to_owned()]);
+            assert_eq!(unknown, [bad]);
+        }
     }
 
     #[test]

@@ -165,6 +165,22 @@ fn allow_discards_for(plan: &mut LuksPlan, id: &str) {
     }
 }
 
+/// `rd.luks.data=UUID=DEVICE`.
+pub(crate) fn add_data(plan: &mut LuksPlan, value: &str) -> Result<(), Expected> {
+    const EXPECT: Expected = "UUID=DEVICE, where DEVICE is /dev/..., PARTUUID=, PARTLABEL=, ID= or the like";
+    let (id, device) = value.split_once('=').ok_or(EXPECT)?;
+    let id = id.strip_prefix("luks-").unwrap_or(id);
+    let device = match device.strip_prefix("ID=") {
+        Some(id) => crate::root::device_spec(&format!("/dev/disk/by-id/{id}")),
+        None => crate::root::device_spec(device),
+    };
+    if !is_uuid_like(id) {
+        return Err(EXPECT);
+    }
+    plan.data.push((id.to_owned(), device.ok_or(EXPECT)?));
+    Ok(())
+}
+
 /// `rd.luks.options=[UUID=]OPTION,...`.
 pub(crate) fn add_options(plan: &mut LuksPlan, value: &str) -> Result<(), Expected> {
     let (id, list) = match value.split_once('=') {
@@ -276,6 +292,27 @@ mod tests {
         assert_eq!(plan.discards, Discards::All);
         allow_discards(&mut plan, "0").expect("off");
         assert_eq!(plan.discards, Discards::None);
+    }
+
+    #[test]
+    fn data_devices() {
+        let mut plan = LuksPlan::default();
+        add_data(&mut plan, &format!("{U}=PARTUUID=ab-01")).expect("by partition");
+        add_data(&mut plan, &format!("luks-{U}=/dev/sdb")).expect("by path");
+        add_data(&mut plan, &format!("{U}=ID=ata-x")).expect("by id");
+        for bad in ["", U, "x=/dev/sdb", &format!("{U}="), &format!("{U}=sdb")] {
+            assert!(add_data(&mut plan, bad).is_err(), "{bad}");
+        }
+        let specs: Vec<_> =
+            plan.data.into_iter().inspect(|(id, _)| assert_eq!(id, U)).map(|(_, spec)| spec).collect();
+        assert_eq!(
+            specs,
+            [
+                crate::plan::RootSpec::PartUuid { uuid: "ab-01".into(), offset: 0 },
+                crate::plan::RootSpec::Path("/dev/sdb".into()),
+                crate::plan::RootSpec::Path("/dev/disk/by-id/ata-x".into()),
+            ]
+        );
     }
 
     #[test]

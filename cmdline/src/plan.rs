@@ -156,6 +156,8 @@ pub struct LuksPlan {
     /// `rd.luks.options=`: (LUKS UUID or `None` for all, crypttab options; see
     /// [`CryptOptions::read`](crate::crypttab::CryptOptions::read)).
     pub options: Vec<(Option<String>, Vec<String>)>,
+    /// `rd.luks.data=`: (LUKS UUID, device that holds the data of a detached header with that UUID).
+    pub data: Vec<(String, RootSpec)>,
 }
 
 /// How long to wait for the wanted root.
@@ -275,6 +277,7 @@ impl Default for LuksPlan {
             discards: Discards::None,
             crypttab: true,
             options: Vec::new(),
+            data: Vec::new(),
         }
     }
 }

@@ -112,13 +112,20 @@ pub(super) static ROWS: &[Row] = &[
     .syntax("[UUID=]OPTION[,OPTION...]")
     .aliases(&[same("luks.options")])
     .family(F),
-    Row::later("rd.luks.data", Kind::List(None), "The data device of a container whose header is elsewhere.")
-        .syntax("UUID=DEVICE")
-        .aliases(&[same("luks.data")])
-        .family(F),
-    Row::later("rd.luks.smartcard", Kind::Flag(true, None), "Whether an OpenPGP card may decrypt `.gpg` keys.")
-        .family(F)
-        .legacy(),
+    Row::done(
+        "rd.luks.data",
+        Kind::List(Some(|plan, value| luks::add_data(&mut plan.luks, value))),
+        "The data device of the container with this UUID, whose header is elsewhere: where `header=` says, else on the device that has this UUID.",
+    )
+    .syntax("UUID=DEVICE")
+    .aliases(&[same("luks.data")])
+    .family(F),
+    Row::inert(
+        "rd.luks.smartcard",
+        "keys are not decrypted with OpenPGP cards; use a key file on a device of its own (rd.luks.key=PATH:UUID=ID).",
+    )
+    .family(F)
+    .legacy(),
     Row::inert("rd_LUKS_KEYDEV_UUID", "write rd.luks.key=PATH:UUID=ID instead.").family(F).legacy(),
     Row::inert("rd_LUKS_KEYPATH", "write rd.luks.key=PATH instead.").family(F).legacy(),
 ];
