@@ -35,6 +35,7 @@ const KINDS: &[(Kind, &str)] = &[
     (Kind::SwSuspend, "swsuspend"),
     (Kind::Luks1, "luks1"),
     (Kind::Luks2, "luks2"),
+    (Kind::BitLocker, "BitLocker"),
     (Kind::Lvm2Pv, "LVM2_member"),
     (Kind::MdMember, "linux_raid_member"),
 ];

@@ -34,6 +34,8 @@ pub enum Kind {
     Luks1,
     /// LUKS version 2.
     Luks2,
+    /// BitLocker volume.
+    BitLocker,
     /// LVM2 physical volume.
     Lvm2Pv,
     /// Linux MD member (any metadata version).
@@ -58,6 +60,7 @@ impl Kind {
             Kind::Swap => "swap",
             Kind::SwSuspend => "swsuspend",
             Kind::Luks1 | Kind::Luks2 => "crypto_LUKS",
+            Kind::BitLocker => "BitLocker",
             Kind::Lvm2Pv => "LVM2_member",
             Kind::MdMember => "linux_raid_member",
         }
@@ -83,7 +86,7 @@ impl Kind {
     /// Whether it hides another block device.
     #[must_use]
     pub fn is_container(self) -> bool {
-        matches!(self, Kind::Luks1 | Kind::Luks2 | Kind::Lvm2Pv | Kind::MdMember)
+        matches!(self, Kind::Luks1 | Kind::Luks2 | Kind::BitLocker | Kind::Lvm2Pv | Kind::MdMember)
     }
 }
 
@@ -100,7 +103,7 @@ pub struct Signature {
     pub uuid_sub: Option<String>,
     /// `VERSION` as blkid prints it.
     pub version: Option<String>,
-    /// LUKS: dm-crypt's name for the cipher of the data (`aes-xts-plain64`).
+    /// LUKS and BitLocker: dm-crypt's name for the cipher of the data (`aes-xts-plain64`).
     pub cipher: Option<String>,
     /// LUKS: memory in KiB that the most expensive key slot needs to be tried; 0 where none needs much (PBKDF2).
     pub kdf_memory: u64,

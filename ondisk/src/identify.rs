@@ -2,8 +2,8 @@
 
 use crate::probe::{Found, Probe};
 use crate::{
-    Content, Kind, Member, ReadAt, ReadError, Signature, btrfs, erofs, ext, gpt, iso9660, luks, lvm, mbr, md,
-    squashfs, swap, vfat, xfs,
+    Content, Kind, Member, ReadAt, ReadError, Signature, bitlocker, btrfs, erofs, ext, gpt, iso9660, luks,
+    lvm, mbr, md, squashfs, swap, vfat, xfs,
 };
 
 /// Devices up to this size are not looked at: an extended partition is a block device of two sectors.
@@ -13,7 +13,7 @@ const MIN_SIZE: u64 = 1024;
 type Parser = fn(&Probe<'_>) -> Result<Found, ReadError>;
 
 /// Containers, in libblkid's order; the first one found hides whatever else is there.
-const CONTAINERS: &[Parser] = &[lvm::probe, luks::probe];
+const CONTAINERS: &[Parser] = &[lvm::probe, luks::probe, bitlocker::probe];
 /// Everything else; two of these at once are a contradiction.
 const FILESYSTEMS: &[Parser] = &[
     vfat::probe,

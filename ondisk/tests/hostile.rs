@@ -70,7 +70,8 @@ fn seed(name: &str) -> Sparse {
     Sparse::parse(&fs::read(path).unwrap())
 }
 
-const SIGNATURES: [(&str, Kind); 21] = [
+const SIGNATURES: [(&str, Kind); 22] = [
+    ("bitlocker", Kind::BitLocker),
     ("btrfs-crc32c", Kind::Btrfs),
     ("btrfs-sha256", Kind::Btrfs),
     ("btrfs-xxhash", Kind::Btrfs),
@@ -135,9 +136,11 @@ fn real_ones_are_recognised() {
 fn a_device_costs_few_reads() {
     for (name, device) in seeds() {
         examine(&device);
-        // The root directory of FAT16 and FAT32 is far away, and so are the boot records of logical partitions.
+        // The root directory of FAT16 and FAT32 is far away, and so are the boot records of logical partitions
+        // and BitLocker's metadata.
         let more = match name {
             "fat32" | "fat16" | "mbr" => 3,
+            "bitlocker" => 1,
             _ => 0,
         };
         assert!(device.reads.get() <= 3 + more, "{name}: {} reads", device.reads.get());

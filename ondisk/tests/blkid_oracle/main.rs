@@ -3,6 +3,7 @@
 //! A test whose tool is missing says so and proves nothing; `ROOTWARD_REQUIRE_TOOLS=1` makes that a failure.
 
 mod bench;
+mod bitlocker;
 mod filesystems;
 mod luks;
 mod md;
