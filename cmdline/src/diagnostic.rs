@@ -116,6 +116,13 @@ pub enum Diagnostic {
         /// The option as typed.
         option: String,
     },
+    /// A line of an mdadm.conf that cannot be used.
+    BadMdadmLine {
+        /// The line, shortened.
+        line: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// There were more of these than are kept.
     More {
         /// How many were left out.
@@ -180,6 +187,9 @@ impl fmt::Display for Diagnostic {
                 f,
                 "{name}: the option {option} is not implemented yet; have a passphrase or key file at hand"
             ),
+            Diagnostic::BadMdadmLine { line, reason } => {
+                write!(f, "{line}: {reason}; the line is ignored")
+            }
             Diagnostic::More { count } => {
                 write!(f, "{count} further remarks on the command line were left out")
             }

@@ -13,6 +13,7 @@ mod diagnostic;
 pub mod document;
 mod init_args;
 mod luks;
+pub mod mdadm_conf;
 pub mod modules;
 mod nearest;
 mod parse;

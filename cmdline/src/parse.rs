@@ -217,6 +217,7 @@ fn missing(hit: &Hit<'_>, remarks: &mut Remarks) {
 fn settle(plan: &mut Plan, hostonly: bool) {
     plan.hostonly = hostonly;
     if !hostonly {
+        plan.md.conf = false;
         plan.luks.crypttab = false;
     }
     plan.failure.breaks.sort_unstable();

@@ -160,6 +160,19 @@ pub struct LuksPlan {
     pub data: Vec<(String, RootSpec)>,
 }
 
+/// `rd.md.*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MdPlan {
+    /// `rd.md`; false means: no array is assembled.
+    pub enabled: bool,
+    /// `rd.md.uuid=`: UUIDs of the only arrays to assemble, in the order in which they are printed.
+    pub uuids: Vec<[u8; 16]>,
+    /// `rd.md.conf`: whether the image's mdadm.conf is used.
+    pub conf: bool,
+    /// `rd.md.waitclean`: root is mounted once no array is being resynchronised.
+    pub wait_clean: bool,
+}
+
 /// How long to wait for the wanted root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
@@ -249,6 +262,8 @@ pub struct Plan {
     pub root: RootPlan,
     /// Encrypted containers.
     pub luks: LuksPlan,
+    /// MD arrays.
+    pub md: MdPlan,
     /// `rd.auto`: `None` is on demand, `Some(true)` everything eagerly, `Some(false)` only the explicit.
     pub auto: Option<bool>,
     /// `rd.retry=`, `rd.timeout=`, `rootwait`.
@@ -282,11 +297,18 @@ impl Default for LuksPlan {
     }
 }
 
+impl Default for MdPlan {
+    fn default() -> Self {
+        MdPlan { enabled: true, uuids: Vec::new(), conf: true, wait_clean: false }
+    }
+}
+
 impl Default for Plan {
     fn default() -> Self {
         Plan {
             root: RootPlan { fstab: true, ..RootPlan::default() },
             luks: LuksPlan::default(),
+            md: MdPlan::default(),
             auto: None,
             patience: Patience::Quiet(Duration::from_secs(180)),
             degraded: Some(Duration::from_secs(10)),

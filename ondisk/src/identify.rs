@@ -52,11 +52,14 @@ pub fn identify(dev: &dyn ReadAt) -> Result<Content, ReadError> {
     // A GPT whose backup is this device's last sector cannot be that of an array which begins here.
     if !gpt::owns_device(&probe) {
         match md::at_end(&probe, content.table.as_ref()) {
-            Ok(found) => array_member(found, &mut content),
+            Ok(Some(hit)) => array_member(hit, &mut content),
+            Ok(None) => {}
             Err(error) => unreadable_end = Some(error),
         }
-        if content.signatures.is_empty() {
-            array_member(md::at_start(&probe)?, &mut content);
+        if content.signatures.is_empty()
+            && let Some(hit) = md::at_start(&probe)?
+        {
+            array_member(hit, &mut content);
         }
         if !content.signatures.is_empty() {
             return Ok(content);
@@ -80,11 +83,10 @@ pub fn identify(dev: &dyn ReadAt) -> Result<Content, ReadError> {
 }
 
 /// A member of an array hides everything else, the array's own partition table included.
-fn array_member(found: Found, content: &mut Content) {
-    if let Some(signature) = sort(found, content) {
-        content.table = None;
-        content.signatures.push(signature);
-    }
+fn array_member((signature, superblock): md::Hit, content: &mut Content) {
+    content.table = None;
+    content.signatures.push(signature);
+    content.member = superblock.map(|superblock| Box::new(Member::Md(superblock)));
 }
 
 /// Adds a doubt to everything found that has none yet.

@@ -15,7 +15,7 @@ pub mod kmod;
 pub mod luks;
 pub mod lvm;
 mod mbr;
-mod md;
+pub mod md;
 pub mod member;
 mod probe;
 pub mod read;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::lvm;
+use crate::{lvm, md};
 
 /// Details of a signature that is a member of something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,6 +10,8 @@ use crate::lvm;
 pub enum Member {
     /// An LVM2 physical volume.
     Lvm(lvm::PhysicalVolume),
+    /// A member of an MD array.
+    Md(md::Superblock),
 }
 
 impl Member {
@@ -18,6 +20,16 @@ impl Member {
     pub fn lvm(&self) -> Option<&lvm::PhysicalVolume> {
         match self {
             Member::Lvm(pv) => Some(pv),
+            Member::Md(_) => None,
+        }
+    }
+
+    /// The superblock, if it is a member of an MD array.
+    #[must_use]
+    pub fn md(&self) -> Option<&md::Superblock> {
+        match self {
+            Member::Md(superblock) => Some(superblock),
+            Member::Lvm(_) => None,
         }
     }
 }

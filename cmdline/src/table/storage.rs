@@ -1,6 +1,7 @@
 //! LVM, MD, BIOS RAID, multipath.
 
 use super::{Family, Kind, Row, means, old};
+use crate::mdadm_conf;
 
 const F: Family = Family::Storage;
 
@@ -27,13 +28,24 @@ pub(super) static ROWS: &[Row] = &[
         .bare()
         .family(F)
         .legacy(),
-    Row::later("rd.md", Kind::Flag(true, None), "Whether MD arrays are assembled.")
+    Row::done("rd.md", Kind::Flag(true, Some(|plan, on| plan.md.enabled = on)), "Whether MD arrays are assembled.")
         .aliases(&[means("rd_NO_MD", "0")])
         .family(F)
         .must(),
-    Row::later("rd.md.uuid", Kind::List(None), "Assembles this array.")
+    Row::done(
+        "rd.md.uuid",
+        Kind::List(Some(|plan, value| {
+            let uuid = mdadm_conf::uuid(value).ok_or("32 hexadecimal digits, with `:` or `-` anywhere")?;
+            if !plan.md.uuids.contains(&uuid) {
+                plan.md.uuids.push(uuid);
+            }
+            Ok(())
+        })),
+        "Assembles the array with this UUID, and no others than those named.",
+    )
         .syntax("UUID")
         .aliases(&[old("rd_MD_UUID")])
+        .absent("`rd.auto` decides")
         .family(F)
         .must(),
     Row::later("rd.md.imsm", Kind::Flag(true, None), "Whether Intel RAID members are assembled by MD.")
@@ -42,10 +54,10 @@ pub(super) static ROWS: &[Row] = &[
     Row::later("rd.md.ddf", Kind::Flag(true, None), "Whether DDF RAID members are assembled by MD.")
         .aliases(&[means("rd_NO_MDDDF", "0"), means("noddfmd", "0")])
         .family(F),
-    Row::later("rd.md.conf", Kind::Flag(true, None), "Whether the image's mdadm.conf is used.")
+    Row::done("rd.md.conf", Kind::Flag(true, Some(|plan, on| plan.md.conf = on)), "Whether the image's mdadm.conf is used.")
         .aliases(&[means("rd_NO_MDADMCONF", "0")])
         .family(F),
-    Row::later("rd.md.waitclean", Kind::Flag(false, None), "Waits for arrays to be clean before root is mounted.").family(F),
+    Row::done("rd.md.waitclean", Kind::Flag(false, Some(|plan, on| plan.md.wait_clean = on)), "Waits until no array is being resynchronised before root is mounted.").family(F),
     Row::later("rd.dm", Kind::Flag(true, None), "Whether BIOS RAID is set up through device-mapper. Its old spelling `nodmraid` also meant `rd.md.imsm=0` and `rd.md.ddf=0`.")
         .aliases(&[means("rd_NO_DM", "0"), means("nodmraid", "0")])
         .family(F),

@@ -1,8 +1,15 @@
 //! Members of Linux MD arrays (kernel: include/uapi/linux/raid/md_p.h).
 
+mod superblock;
+
+pub use superblock::{Reshape, Role, Superblock, Version};
+
 use crate::bytes::Bytes as _;
-use crate::probe::{Found, Probe};
+use crate::probe::Probe;
 use crate::{Kind, PartitionTable, ReadError, Signature, text};
+
+/// A superblock: as blkid sees it, and what it says; the latter is absent where it makes no sense.
+pub(crate) type Hit = (Signature, Option<Superblock>);
 
 const MAGIC: u32 = 0xa92b_4efc;
 /// Version 0.90 lies in the last whole 64 KiB block.
@@ -15,37 +22,41 @@ const MAX_ROLES: u32 = (4096 - 256) / 2;
 
 /// Versions 0.90 and 1.0. `table` is the device's own partition table, for a superblock at the end of the last
 /// partition is at the end of the disk as well.
-pub(crate) fn at_end(probe: &Probe<'_>, table: Option<&PartitionTable>) -> Result<Found, ReadError> {
+pub(crate) fn at_end(probe: &Probe<'_>, table: Option<&PartitionTable>) -> Result<Option<Hit>, ReadError> {
     if probe.is_tiny() {
-        return Ok(Found::Nothing);
+        return Ok(None);
     }
     let size = probe.size();
     let found = version_0(probe, (size & !(RESERVED - 1)).saturating_sub(RESERVED), table)?;
-    if found != Found::Nothing {
+    if found.is_some() {
         return Ok(found);
     }
-    version_1(probe, (size & !0xfff).saturating_sub(0x2000), "1.0")
+    version_1(probe, (size & !0xfff).saturating_sub(0x2000), Version::V1_0)
 }
 
 /// Versions 1.1 and 1.2.
-pub(crate) fn at_start(probe: &Probe<'_>) -> Result<Found, ReadError> {
+pub(crate) fn at_start(probe: &Probe<'_>) -> Result<Option<Hit>, ReadError> {
     if probe.is_tiny() {
-        return Ok(Found::Nothing);
+        return Ok(None);
     }
-    let found = version_1(probe, 0, "1.1")?;
-    if found != Found::Nothing {
+    let found = version_1(probe, 0, Version::V1_1)?;
+    if found.is_some() {
         return Ok(found);
     }
-    version_1(probe, 4096, "1.2")
+    version_1(probe, 4096, Version::V1_2)
 }
 
-fn version_0(probe: &Probe<'_>, offset: u64, table: Option<&PartitionTable>) -> Result<Found, ReadError> {
-    let Some(sb) = probe.bytes(offset, LENGTH_0)? else { return Ok(Found::Nothing) };
-    Ok(parse_0(probe, &sb, offset, table).into())
+fn version_0(
+    probe: &Probe<'_>,
+    offset: u64,
+    table: Option<&PartitionTable>,
+) -> Result<Option<Hit>, ReadError> {
+    let Some(sb) = probe.bytes(offset, LENGTH_0)? else { return Ok(None) };
+    Ok(parse_0(probe, &sb, offset, table))
 }
 
 /// The superblock is in the byte order of the machine that made it.
-fn parse_0(probe: &Probe<'_>, sb: &[u8], offset: u64, table: Option<&PartitionTable>) -> Option<Signature> {
+fn parse_0(probe: &Probe<'_>, sb: &[u8], offset: u64, table: Option<&PartitionTable>) -> Option<Hit> {
     let little = sb.le32(0)? == MAGIC;
     if !little && sb.be32(0)? != MAGIC {
         return None;
@@ -72,40 +83,52 @@ fn parse_0(probe: &Probe<'_>, sb: &[u8], offset: u64, table: Option<&PartitionTa
     for (bytes, word) in uuid.chunks_exact_mut(4).zip(words).take(meant) {
         bytes.copy_from_slice(&word.to_be_bytes());
     }
+    let superblock = superblock::parse_0(!little, word);
     let stored = word(38)?;
     let sum: u64 = (0..LENGTH_0 / 4).filter_map(word).map(u64::from).sum();
-    Some(Signature {
+    let signature = Signature {
         uuid: text::uuid(&uuid),
         version: Some(format!("{major}.{minor}.{patch}")),
         doubt: (fold(sum.saturating_sub(u64::from(stored))) != stored).then(bad_checksum),
         ..Signature::new(Kind::MdMember)
-    })
+    };
+    Some((signature, superblock))
 }
 
-fn version_1(probe: &Probe<'_>, offset: u64, version: &str) -> Result<Found, ReadError> {
+fn version_1(probe: &Probe<'_>, offset: u64, version: Version) -> Result<Option<Hit>, ReadError> {
     // One page holds the fixed part and all roles; at the very end of a device there may be less.
     let length = probe.size().saturating_sub(offset).min(4096);
     let Some(sb) =
         usize::try_from(length).ok().map(|length| probe.bytes(offset, length)).transpose()?.flatten()
     else {
-        return Ok(Found::Nothing);
+        return Ok(None);
     };
-    Ok(parse_1(&sb, offset, version).into())
+    let Some((signature, mut superblock)) = parse_1(&sb, offset, version) else { return Ok(None) };
+    if let Some(superblock) = &mut superblock
+        && let Some(sectors) = superblock.bitmap_offset
+        && let Some(at) = offset.checked_add_signed(i64::from(sectors) * 512)
+        // A bitmap that cannot be read is the kernel's to judge.
+        && let Ok(Some(bitmap)) = probe.bytes(at, 256)
+    {
+        superblock.nodes = superblock::bitmap_nodes(&bitmap).unwrap_or(0);
+    }
+    Ok(Some((signature, superblock)))
 }
 
-fn parse_1(sb: &[u8], offset: u64, version: &str) -> Option<Signature> {
+fn parse_1(sb: &[u8], offset: u64, version: Version) -> Option<Hit> {
     if sb.le32(0)? != MAGIC || sb.le32(4)? != 1 || sb.le64(144)? != offset / 512 {
         return None;
     }
-    Some(Signature {
+    let signature = Signature {
         uuid: text::uuid(&sb.array(16)?),
         label: text::label(sb.slice(32, 32)?),
         uuid_sub: text::uuid(&sb.array(168)?),
-        version: Some(version.into()),
+        version: Some(version.name().into()),
         // A member stays a member: were it dropped, the file system of a mirror would be mounted behind MD's back.
         doubt: (checksum_1(sb) != sb.le32(216)).then(bad_checksum),
         ..Signature::new(Kind::MdMember)
-    })
+    };
+    Some((signature, superblock::parse_1(version, sb)))
 }
 
 /// The sum of all words up to the end of the roles, the checksum itself taken as zero.
