@@ -45,6 +45,8 @@ pub struct Recipe {
     pub disks: Vec<(String, u64)>,
     /// Debian packages beyond the builder's own.
     pub packages: Vec<&'static str>,
+    /// Kernel that makes them, where it matters; otherwise the newest.
+    pub kernel: Option<Series>,
 }
 
 impl Recipe {
@@ -171,6 +173,7 @@ impl Bed {
             inputs: vec![("CONTENT", content)],
             targets,
             packages: recipe.packages.clone(),
+            kernel: recipe.kernel,
         };
         self.builder().run(&job)
     }
@@ -215,7 +218,7 @@ impl Bed {
             files: vec![("passphrase", PASSPHRASE.as_bytes().to_vec()), ("key", KEY.as_bytes().to_vec())],
             inputs: vec![("CONTENT", content.to_owned())],
             targets: vec![("DISK", size)],
-            packages: Vec::new(),
+            ..Job::default()
         };
         Ok(self.builder().run(&job)?.join("DISK"))
     }

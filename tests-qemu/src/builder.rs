@@ -33,6 +33,8 @@ pub struct Job<'a> {
     pub targets: Vec<(&'a str, u64)>,
     /// Debian packages beyond the builder's own.
     pub packages: Vec<&'a str>,
+    /// Kernel to run, where it matters; otherwise the newest.
+    pub kernel: Option<Series>,
 }
 
 /// The VM.
@@ -55,7 +57,7 @@ impl Builder<'_> {
     /// Runs `job` unless its result is in the cache; returns the directory with one raw image per target,
     /// named after its variable, and `console.log`.
     pub fn run(&self, job: &Job<'_>) -> Result<PathBuf, Error> {
-        let kernel = image::of_series(self.kernels, Series::V6_12)?;
+        let kernel = image::of_series(self.kernels, job.kernel.unwrap_or(Series::V6_12))?;
         let root = rootfs::builder_root(&job.packages, kernel, self.guest, self.cache)?;
         let mut recipe = format!("{}\n{}\n{:?}\n", job.script, root.display(), job.targets);
         for (name, content) in &job.files {
