@@ -1,0 +1,84 @@
+# Runs in the builder VM before a group's own script: physical volumes are loop devices over sparse files, so that a
+# group may have many of them, and every group starts from nothing.
+for module in dm-mod dm-raid raid0 raid1 raid10 raid456 dm-thin-pool dm-cache dm-cache-smq dm-writecache dm-integrity \
+    dm-snapshot dm-mirror dm-zero dm-vdo kvdo crc32c_generic crc32c sha256 cpuid; do
+    modprobe -q "$module" || true
+done
+cat >/etc/lvm/lvm.conf <<'CONF'
+devices { use_devicesfile = 0 obtain_device_info_from_udev = 0 obtain_device_list_from_udev = 0 }
+activation { udev_sync = 0 udev_rules = 0 verify_udev_operations = 0 monitoring = 0 }
+global { use_lvmpolld = 0 event_activation = 0 }
+backup { backup = 0 archive = 0 }
+log { debug_classes = [ "memory", "devices", "io", "activation", "allocation", "metadata", "cache", "locking" ] }
+CONF
+STATE=/tmp/state
+mkdir -p $STATE /tmp/pv
+dmsetup targets
+lvm version
+
+# pvs VG COUNT MIB [vgcreate options]: COUNT loop devices of MIB each as VG with extents of 1 MiB.
+pvs() {
+    vg=$1 count=$2 size=$3; shift 3
+    devices=()
+    for number in $(seq 1 "$count"); do
+        truncate -s "${size}M" "/tmp/pv/$vg$number"
+        devices+=("$(losetup -f --show "/tmp/pv/$vg$number")")
+    done
+    vgcreate -q -s 1m "$@" "$vg" "${devices[@]}"
+}
+
+metadata() { vgcfgbackup -q -f /tmp/metadata.txt "$1" >&2; sed -e '/^creation_host/d' -e '/^creation_time/d' -e '/^description/d' \
+    -e '/^#/d' -e 's/^\(\t*creation_\)\(host\|time\) = .*//' -e '/^$/d' -e 's/\t*# .*$//' /tmp/metadata.txt; }
+
+# Lets synchronisations end: their outcome is in the superblocks, and a table does not depend on it.
+settle() {
+    for try in $(seq 1 60); do
+        lvs --noheadings -a -o copy_percent "$1" | tr -d ' ' | grep -v '^100.00$' | grep -q . || return 0
+        sleep 0.5
+    done
+}
+
+deactivate() { lvchange -q -an "$1" || vgchange -q -an "$1" || { sleep 2; vgchange -an "$1"; }; }
+
+# one VG LV [options]: what lvm2 does to activate one LV of an inactive VG.
+one() {
+    vg=$1 lv=$2; shift 2
+    echo "== $vg/$lv $*"
+    if lvm lvchange -vvvv -ay -K --poll n --config activation/monitoring=1 --ignoremonitoring "$@" "$vg/$lv" 2>/tmp/trace; then
+        sed -n -E 's/^.*lib[a-z_]*dm[-_a-z]*\.c:[0-9]+ +//p; s/^.*activate\/[a-z_]+\.c:[0-9]+ +//p; s/^.*ioctl\/[a-z-]+\.c:[0-9]+ +//p' /tmp/trace \
+            >"/tmp/filtered"
+        grep -E '^ *(Creating|Adding target|Loading|Resuming|Suspending|Suppressed|Setting read|Renaming|Removing|[a-z-]+: (retaining|Setting)|dm (create|reload|resume|suspend|load|table load|rename|message|remove) )' /tmp/filtered | sed 's/^ */trace /' || true
+        dmsetup info -c --noheadings --separator '|' -o minor,major,name,uuid,attr | sort -n | while IFS='|' read -r minor major name uuid attr; do
+            echo "device $major:$minor $name $uuid $attr ra=$(blockdev --getra "/dev/mapper/$name") ro=$(blockdev --getro "/dev/mapper/$name")"
+            dmsetup table "$name" | sed 's/^/table /'
+        done
+    else
+        echo "refused $(grep -vE '^[0-9:.]* *lvchange|^ *[a-z_]+\.c' /tmp/trace | tail -3 | tr '\n' ' ')"
+    fi
+    deactivate "$vg"
+}
+
+# dump VG [LV...]: metadata, PVs, then every visible LV (or those named).
+dump() {
+    vg=$1; shift
+    settle "$vg"
+    vgchange -q -an "$vg" || { sleep 2; vgchange -an "$vg"; }
+    out=$STATE/${name:-$vg}
+    metadata "$vg" >"$out.metadata"
+    {
+        pvs_of "$vg"
+        if [ $# = 0 ]; then set -- $(lvs --noheadings -o lv_name "$vg"); fi
+        for lv in "$@"; do one "$vg" "$lv" ${options:-}; done
+    } >"$out.expected"
+    metadata "$vg" >/tmp/after
+    if ! cmp -s "$out.metadata" /tmp/after; then
+        echo "note: activation changed the metadata of $vg"; diff "$out.metadata" /tmp/after || true
+    fi
+    cat "$out.expected"
+}
+
+pvs_of() {
+    command pvs --noheadings -o pv_uuid,pv_name --select "vg_name=$1" | while read -r uuid device; do
+        echo "pv ${uuid//-/} $([ -e "$device" ] && lsblk -dno MAJ:MIN "$device" | tr -d ' ' || echo missing)"
+    done
+}
