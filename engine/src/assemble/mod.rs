@@ -1,6 +1,7 @@
 //! Assemblers: one per kind of storage. Each looks at new facts and answers with requests.
 
 mod luks;
+pub mod lvm;
 mod partitions;
 
 use cmdline::Plan;

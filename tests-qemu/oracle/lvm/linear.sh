@@ -8,7 +8,7 @@ lvcreate -q -Wn -i 2 -I 64 -l 8 -n two lin
 lvcreate -q -Wn -i 3 -I 4 -l 9 -n three lin
 lvcreate -q -Wn -i 4 -I 512 -l 8 -n four lin
 lvextend -q -i 2 -I 32 -l +4 lin/two
-lvextend -q -i 1 -l +3 lin/two
+lvextend -q -i 1 -I 64 -l +3 lin/two
 lvcreate -q -Wn -l 4 -n a-b--c lin
 lvcreate -q -Wn -l 4 -n ra128 -r 128 lin
 lvcreate -q -Wn -l 4 -n ra8192 -r 8192 lin

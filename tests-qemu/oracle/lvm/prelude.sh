@@ -1,11 +1,13 @@
 # Runs in the builder VM before a group's own script: physical volumes are loop devices over sparse files, so that a
 # group may have many of them, and every group starts from nothing.
+set +ex
+trap 'echo "FAILED line $LINENO: $BASH_COMMAND"' ERR
 for module in dm-mod dm-raid raid0 raid1 raid10 raid456 dm-thin-pool dm-cache dm-cache-smq dm-writecache dm-integrity \
     dm-snapshot dm-mirror dm-zero dm-vdo kvdo crc32c_generic crc32c sha256 cpuid; do
     modprobe -q "$module" || true
 done
 cat >/etc/lvm/lvm.conf <<'CONF'
-devices { use_devicesfile = 0 obtain_device_info_from_udev = 0 obtain_device_list_from_udev = 0 }
+devices { use_devicesfile = 0 obtain_device_list_from_udev = 0 }
 activation { udev_sync = 0 udev_rules = 0 verify_udev_operations = 0 monitoring = 0 }
 global { use_lvmpolld = 0 event_activation = 0 }
 backup { backup = 0 archive = 0 }
@@ -13,8 +15,8 @@ log { debug_classes = [ "memory", "devices", "io", "activation", "allocation", "
 CONF
 STATE=/tmp/state
 mkdir -p $STATE /tmp/pv
-dmsetup targets
-lvm version
+lvm version 2>&1 | head -1
+dmsetup targets | tr -s ' ' | tr '\n' ';'
 
 # pvs VG COUNT MIB [vgcreate options]: COUNT loop devices of MIB each as VG with extents of 1 MiB.
 pvs() {
@@ -74,7 +76,7 @@ dump() {
     if ! cmp -s "$out.metadata" /tmp/after; then
         echo "note: activation changed the metadata of $vg"; diff "$out.metadata" /tmp/after || true
     fi
-    cat "$out.expected"
+    grep -c . "$out.expected"; grep refused "$out.expected"
 }
 
 pvs_of() {

@@ -1,0 +1,215 @@
+//! What lvm2 does to activate a logical volume, as a plan: which device-mapper devices, under which names and UUIDs, with
+//! which tables, in which order (lvm2: lib/activate/dev_manager.c, device_mapper/libdm-deptree.c).
+//!
+//! Pure: metadata in, plan out. `engine/tests/lvm` plays what lvm2 itself did with the same metadata.
+
+mod build;
+mod group;
+mod lines;
+mod modules;
+mod names;
+mod parts;
+mod presence;
+mod refusal;
+mod tree;
+
+pub use names::{dm_name, dm_uuid};
+pub use refusal::Refusal;
+
+use std::fmt::Write as _;
+
+use ondisk::lvm::VolumeGroup;
+
+use crate::command::{DmDevice, DmTarget};
+
+/// A physical volume that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PvDevice {
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Read-ahead of the block device in 512-byte sectors; 0 when unknown.
+    pub read_ahead: u32,
+    /// Whether it is persistent memory (`queue/dax`).
+    pub dax: bool,
+}
+
+/// What tables depend on besides the metadata.
+pub struct KernelFacts<'a> {
+    /// Major and minor number of the kernel's version.
+    pub version: (u32, u32),
+    /// Numbers of the device-mapper device with this UUID, if there is one.
+    pub active: &'a dyn Fn(&str) -> Option<(u32, u32)>,
+}
+
+impl std::fmt::Debug for KernelFacts<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KernelFacts").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+/// Devices that make a logical volume usable.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Activation {
+    /// Devices to make, in this order: what a device refers to stands before it. Devices that are active already are
+    /// left out. Nobody may write to any of them until all are made: a snapshot would miss what is written before it is
+    /// there.
+    pub devices: Vec<Planned>,
+    /// Name of the device that users see, which may be active already.
+    pub visible: String,
+    /// Modules and aliases that the tables need, to be loaded before.
+    pub modules: Vec<String>,
+    /// RAID volumes that start with fewer images than they have.
+    pub degraded: Vec<String>,
+    /// Pools whose own metadata has to be looked at when its device is there, before the pool is made.
+    pub checks: Vec<PoolCheck>,
+}
+
+/// A pool whose metadata may say that it must not be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolCheck {
+    /// Index in [`Activation::devices`] of the device with the pool's metadata.
+    pub metadata: usize,
+    /// Index of the pool, which must not be made when the check fails.
+    pub pool: usize,
+    /// Name of the pool's logical volume.
+    pub name: String,
+    /// What lies there.
+    pub kind: PoolKind,
+}
+
+/// A kind of pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PoolKind {
+    /// Thin pool whose metadata must be at this transaction; 0 is not compared.
+    Thin {
+        /// LVM's transaction number.
+        transaction_id: u64,
+    },
+    /// Cache.
+    Cache,
+}
+
+/// Read-ahead that a device gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReadAhead {
+    /// What the kernel chose.
+    #[default]
+    Kernel,
+    /// So many 512-byte sectors unless the kernel chose more.
+    AtLeast(u32),
+    /// So many 512-byte sectors.
+    Exactly(u32),
+}
+
+/// One device to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Planned {
+    /// Name below `/dev/mapper`.
+    pub name: String,
+    /// `LVM-...`.
+    pub uuid: String,
+    /// Its table.
+    pub targets: Vec<Target>,
+    /// Map read-only.
+    pub read_only: bool,
+    /// Read-ahead.
+    pub read_ahead: ReadAhead,
+    /// Persistent device number, if one was asked for.
+    pub number: Option<(u32, u32)>,
+}
+
+/// A line of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// First 512-byte sector.
+    pub start: u64,
+    /// Length in sectors.
+    pub length: u64,
+    /// Target type.
+    pub kind: &'static str,
+    /// Parameters.
+    pub params: Vec<Piece>,
+}
+
+/// A part of a target's parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// As it stands.
+    Text(String),
+    /// `MAJOR:MINOR` of the device with this index in [`Activation::devices`].
+    Device(usize),
+    /// `/dev/dm-MINOR` of that device: what dm-vdo wants.
+    Path(usize),
+}
+
+/// Kernels read ahead at least so much, in sectors (mm: VM_READAHEAD_PAGES).
+const KERNEL_READ_AHEAD: u32 = 256;
+
+impl Planned {
+    /// The request for this device, once those before it have been made with the numbers `made`. `None` when `made` is
+    /// too short.
+    #[must_use]
+    pub fn device(&self, made: &[(u32, u32)]) -> Option<DmDevice> {
+        let mut targets = Vec::with_capacity(self.targets.len());
+        for target in &self.targets {
+            targets.push(DmTarget {
+                start: target.start,
+                length: target.length,
+                kind: target.kind.to_owned(),
+                params: target.params(made)?,
+            });
+        }
+        Some(DmDevice {
+            name: self.name.clone(),
+            uuid: self.uuid.clone(),
+            targets,
+            read_only: self.read_only,
+            read_ahead: match self.read_ahead {
+                ReadAhead::Exactly(sectors) => Some(sectors),
+                ReadAhead::AtLeast(sectors) if sectors > KERNEL_READ_AHEAD => Some(sectors),
+                ReadAhead::AtLeast(_) | ReadAhead::Kernel => None,
+            },
+        })
+    }
+}
+
+impl Target {
+    /// Parameters with numbers in place of references; `None` when `made` is too short.
+    #[must_use]
+    pub fn params(&self, made: &[(u32, u32)]) -> Option<String> {
+        let mut params = String::new();
+        for piece in &self.params {
+            let _ = match piece {
+                Piece::Text(text) => {
+                    params.push_str(text);
+                    Ok(())
+                }
+                Piece::Device(index) => {
+                    let (major, minor) = made.get(*index)?;
+                    write!(params, "{major}:{minor}")
+                }
+                Piece::Path(index) => write!(params, "/dev/dm-{}", made.get(*index)?.1),
+            };
+        }
+        Some(params)
+    }
+}
+
+/// Plans the activation of logical volume `lv` and everything below it.
+///
+/// `pvs` knows the physical volumes that are there by their identifiers (32 characters). With `degraded` RAID volumes may
+/// start without images that are missing, as far as their redundancy covers that.
+///
+/// # Errors
+/// [`Refusal`]: why lvm2 would not activate it either, or that this needs what is not supported here.
+pub fn activate(
+    vg: &VolumeGroup,
+    lv: &str,
+    pvs: &dyn Fn(&str) -> Option<PvDevice>,
+    degraded: bool,
+    facts: &KernelFacts<'_>,
+) -> Result<Activation, Refusal> {
+    build::activate(vg, lv, pvs, degraded, facts)
+}

@@ -1,0 +1,3 @@
+//! LVM2 volume groups and logical volumes.
+
+pub mod activation;
