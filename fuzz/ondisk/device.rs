@@ -3,7 +3,8 @@
 
 use std::cell::Cell;
 
-use ondisk::{Content, Kind, ReadAt, ReadError, luks, udev_encode};
+use ondisk::ata_raid::Disk;
+use ondisk::{Content, Kind, Member, ReadAt, ReadError, luks, udev_encode};
 
 /// No format makes us read more: two LUKS2 headers of 4 MiB, both digested and parsed.
 const MAX_BYTES: u64 = 20 << 20;
@@ -108,6 +109,47 @@ impl ReadAt for Device {
     fn sector_size(&self) -> u32 {
         self.sector_size
     }
+}
+
+/// Identifies a member of a BIOS RAID set: what is recognised is its kind, and its parts stay within their limits.
+pub fn member(device: Device, kind: Kind) {
+    let content = device.check();
+    assert_eq!(content.only().map(|signature| signature.kind), Some(kind));
+    let disk = content.member.as_deref().and_then(Member::ata_raid);
+    assert_eq!(disk.is_none(), content.only().unwrap().doubt.is_some());
+    match disk {
+        Some(Disk::Parts(format, parts)) => {
+            assert_eq!(format.kind(), kind);
+            assert!((1..=4).contains(&parts.len()));
+        }
+        Some(Disk::Imsm(anchor)) => {
+            for index in 0..anchor.disks.len() {
+                assert!(anchor.parts(index).len() <= anchor.volumes.len());
+            }
+            assert!(anchor.volumes.is_empty() || anchor.uuid(Some(0)).is_some());
+        }
+        Some(Disk::Ddf(group)) => assert!(group.disks.len() <= 8192 && group.sets.len() <= 8192),
+        None => {}
+    }
+}
+
+/// Sum of the little-endian words.
+pub fn sum32(bytes: &[u8]) -> u32 {
+    let word = |word: &[u8]| u32::from_le_bytes(word.try_into().unwrap());
+    bytes.chunks_exact(4).fold(0, |sum, bytes| sum.wrapping_add(word(bytes)))
+}
+
+/// Sum of the little-endian half words.
+pub fn sum16(bytes: &[u8]) -> u16 {
+    let word = |word: &[u8]| u16::from_le_bytes(word.try_into().unwrap());
+    bytes.chunks_exact(2).fold(0, |sum, bytes| sum.wrapping_add(word(bytes)))
+}
+
+/// Puts a DDF structure's CRC right.
+pub fn seal(bytes: &mut [u8]) {
+    put(bytes, 4, &[0xff; 4]);
+    let crc = !crc32(!0, bytes);
+    put(bytes, 4, &crc.to_be_bytes());
 }
 
 /// `data` cut or filled with zeroes to `length`.

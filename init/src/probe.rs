@@ -13,6 +13,7 @@ pub struct Device {
     fd: OwnedFd,
     size: u64,
     sector_size: u32,
+    partition: bool,
 }
 
 impl Device {
@@ -21,7 +22,8 @@ impl Device {
     /// # Errors
     /// [`Failure::Gone`] if the device or its medium is not there, else [`Failure::Os`].
     pub fn open(name: &DevName, facts: &DeviceFacts) -> Result<Device, Failure> {
-        Device::open_path(&format!("/dev/{name}"), facts.size, facts.sector_size)
+        let device = Device::open_path(&format!("/dev/{name}"), facts.size, facts.sector_size)?;
+        Ok(Device { partition: facts.partn.is_some(), ..device })
     }
 
     /// Opens a file; a `size` of 0 is asked for.
@@ -38,7 +40,7 @@ impl Device {
         } else {
             size
         };
-        Ok(Device { fd, size, sector_size })
+        Ok(Device { fd, size, sector_size, partition: false })
     }
 }
 
@@ -63,6 +65,10 @@ impl ReadAt for Device {
 
     fn sector_size(&self) -> u32 {
         self.sector_size
+    }
+
+    fn is_partition(&self) -> bool {
+        self.partition
     }
 }
 

@@ -40,6 +40,28 @@ pub enum Kind {
     Lvm2Pv,
     /// Linux MD member (any metadata version).
     MdMember,
+    /// SNIA DDF member.
+    DdfMember,
+    /// Intel Matrix Storage (RST) member.
+    ImsmMember,
+    /// LSI MegaRAID member.
+    LsiMember,
+    /// VIA RAID member.
+    ViaMember,
+    /// Silicon Image Medley member.
+    SiliconMember,
+    /// NVIDIA RAID member.
+    NvidiaMember,
+    /// Promise FastTrak member.
+    PromiseMember,
+    /// HighPoint 45x member.
+    Hpt45xMember,
+    /// HighPoint 37x member.
+    Hpt37xMember,
+    /// Adaptec HostRAID member.
+    AdaptecMember,
+    /// JMicron RAID member.
+    JmicronMember,
 }
 
 impl Kind {
@@ -63,6 +85,17 @@ impl Kind {
             Kind::BitLocker => "BitLocker",
             Kind::Lvm2Pv => "LVM2_member",
             Kind::MdMember => "linux_raid_member",
+            Kind::DdfMember => "ddf_raid_member",
+            Kind::ImsmMember => "isw_raid_member",
+            Kind::LsiMember => "lsi_mega_raid_member",
+            Kind::ViaMember => "via_raid_member",
+            Kind::SiliconMember => "silicon_medley_raid_member",
+            Kind::NvidiaMember => "nvidia_raid_member",
+            Kind::PromiseMember => "promise_fasttrack_raid_member",
+            Kind::Hpt45xMember => "hpt45x_raid_member",
+            Kind::Hpt37xMember => "hpt37x_raid_member",
+            Kind::AdaptecMember => "adaptec_raid_member",
+            Kind::JmicronMember => "jmicron_raid_member",
         }
     }
 
@@ -87,6 +120,26 @@ impl Kind {
     #[must_use]
     pub fn is_container(self) -> bool {
         matches!(self, Kind::Luks1 | Kind::Luks2 | Kind::BitLocker | Kind::Lvm2Pv | Kind::MdMember)
+            || self.is_bios_raid()
+    }
+
+    /// Whether it is a member of a BIOS RAID set.
+    #[must_use]
+    pub fn is_bios_raid(self) -> bool {
+        matches!(
+            self,
+            Kind::DdfMember
+                | Kind::ImsmMember
+                | Kind::LsiMember
+                | Kind::ViaMember
+                | Kind::SiliconMember
+                | Kind::NvidiaMember
+                | Kind::PromiseMember
+                | Kind::Hpt45xMember
+                | Kind::Hpt37xMember
+                | Kind::AdaptecMember
+                | Kind::JmicronMember
+        )
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::probe::{Found, Probe};
 use crate::{
-    Content, Kind, Member, ReadAt, ReadError, Signature, bitlocker, btrfs, erofs, ext, gpt, iso9660, luks,
-    lvm, mbr, md, squashfs, swap, vfat, xfs,
+    Content, Kind, Member, ReadAt, ReadError, Signature, ata_raid, bitlocker, btrfs, erofs, ext, gpt,
+    iso9660, luks, lvm, mbr, md, squashfs, swap, vfat, xfs,
 };
 
 /// Devices up to this size are not looked at: an extended partition is a block device of two sectors.
@@ -32,8 +32,8 @@ const FILESYSTEMS: &[Parser] = &[
 /// first sectors may be those of the file system inside; several file systems are all reported, for the caller to
 /// refuse; a partition table on a RAID member belongs to the array.
 ///
-/// Costs one read of [`HEAD`](crate::HEAD) bytes and two of a page near the end (MD's older superblocks), and more
-/// only where a format demands it: a table's logical partitions, the backup of a damaged table, a large LUKS2 header.
+/// Costs one read of [`HEAD`](crate::HEAD) bytes and three near the end (MD's older superblocks, BIOS RAID), on whole
+/// disks a dozen single sectors there (Promise's many places), and more only where a format demands it: a table's logical partitions, the backup of a damaged table, a large LUKS2 header.
 ///
 /// # Errors
 /// The error of the device, when its start cannot be read; also when only its end cannot and nothing else was found.
@@ -61,6 +61,12 @@ pub fn identify(dev: &dyn ReadAt) -> Result<Content, ReadError> {
         {
             array_member(hit, &mut content);
         }
+        if content.signatures.is_empty() && !dev.is_partition() {
+            match ata_raid::probe(&probe) {
+                Ok(found) => bios_raid(found, &mut content),
+                Err(error) => unreadable_end = Some(error),
+            }
+        }
         if !content.signatures.is_empty() {
             return Ok(content);
         }
@@ -75,7 +81,7 @@ pub fn identify(dev: &dyn ReadAt) -> Result<Content, ReadError> {
     match unreadable_end {
         Some(error) if content.signatures.is_empty() && content.table.is_none() => Err(error),
         Some(error) => {
-            doubt(&mut content, &format!("{error}, so it may be an MD member that was not recognised"));
+            doubt(&mut content, &format!("{error}, so it may be a RAID member that was not recognised"));
             Ok(content)
         }
         None => Ok(content),
@@ -87,6 +93,15 @@ fn array_member((signature, superblock): md::Hit, content: &mut Content) {
     content.table = None;
     content.signatures.push(signature);
     content.member = superblock.map(|superblock| Box::new(Member::Md(superblock)));
+}
+
+/// So does a member of a BIOS RAID set.
+fn bios_raid(found: Option<ata_raid::Found>, content: &mut Content) {
+    if let Some(found) = found {
+        content.table = None;
+        content.signatures.push(found.signature);
+        content.member = found.disk.map(|disk| Box::new(Member::AtaRaid(disk)));
+    }
 }
 
 /// Adds a doubt to everything found that has none yet.

@@ -1,6 +1,7 @@
 //! The eyes: bytes of a block device to facts. No I/O beyond the [`ReadAt`] trait, no unsafe.
 #![forbid(unsafe_code)]
 
+pub mod ata_raid;
 mod bitlocker;
 mod btrfs;
 mod bytes;

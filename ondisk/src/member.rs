@@ -2,16 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{lvm, md};
+use crate::{ata_raid, lvm, md};
 
 /// Details of a signature that is a member of something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "it is always boxed")]
 pub enum Member {
     /// An LVM2 physical volume.
     Lvm(lvm::PhysicalVolume),
     /// A member of an MD array.
     Md(md::Superblock),
+    /// A disk of a BIOS RAID set.
+    AtaRaid(ata_raid::Disk),
 }
 
 impl Member {
@@ -20,7 +23,7 @@ impl Member {
     pub fn lvm(&self) -> Option<&lvm::PhysicalVolume> {
         match self {
             Member::Lvm(pv) => Some(pv),
-            Member::Md(_) => None,
+            _ => None,
         }
     }
 
@@ -29,7 +32,16 @@ impl Member {
     pub fn md(&self) -> Option<&md::Superblock> {
         match self {
             Member::Md(superblock) => Some(superblock),
-            Member::Lvm(_) => None,
+            _ => None,
+        }
+    }
+
+    /// The disk of a BIOS RAID set, if it is one.
+    #[must_use]
+    pub fn ata_raid(&self) -> Option<&ata_raid::Disk> {
+        match self {
+            Member::AtaRaid(disk) => Some(disk),
+            _ => None,
         }
     }
 }

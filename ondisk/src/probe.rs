@@ -64,6 +64,19 @@ impl<'a> Probe<'a> {
         if size.is_power_of_two() && (512..=65536).contains(&size) { size } else { 512 }
     }
 
+    /// The last `len` whole bytes before the last sector boundary; nothing if the device is smaller.
+    ///
+    /// # Errors
+    /// The device's read error.
+    pub(crate) fn bytes_before_end(&self, len: u64) -> Result<Cow<'_, [u8]>, ReadError> {
+        let end = self.size() & !511;
+        let bytes = match (end.checked_sub(len), usize::try_from(len)) {
+            (Some(from), Ok(len)) => self.bytes(from, len)?,
+            _ => None,
+        };
+        Ok(bytes.unwrap_or(Cow::Borrowed(&[])))
+    }
+
     /// Whether the device is the size of a floppy.
     pub(crate) fn is_tiny(&self) -> bool {
         self.size() <= TINY

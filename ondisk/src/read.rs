@@ -17,6 +17,11 @@ pub trait ReadAt {
     fn sector_size(&self) -> u32 {
         512
     }
+
+    /// Whether it is a part of a disk: BIOS RAID is looked for on whole disks only.
+    fn is_partition(&self) -> bool {
+        false
+    }
 }
 
 /// A read that the device refused.
@@ -47,6 +52,10 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
 
     fn sector_size(&self) -> u32 {
         (**self).sector_size()
+    }
+
+    fn is_partition(&self) -> bool {
+        (**self).is_partition()
     }
 }
 

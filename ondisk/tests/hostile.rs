@@ -14,6 +14,7 @@ struct Sparse {
     /// Reads end here, whatever the size says.
     readable: u64,
     runs: Vec<(u64, Vec<u8>)>,
+    partition: bool,
     reads: Cell<u64>,
     bytes: Cell<u64>,
 }
@@ -63,6 +64,10 @@ impl ReadAt for Sparse {
     fn size(&self) -> u64 {
         self.size
     }
+
+    fn is_partition(&self) -> bool {
+        self.partition
+    }
 }
 
 fn seed(name: &str) -> Sparse {
@@ -70,7 +75,8 @@ fn seed(name: &str) -> Sparse {
     Sparse::parse(&fs::read(path).unwrap())
 }
 
-const SIGNATURES: [(&str, Kind); 22] = [
+const SIGNATURES: [(&str, Kind); 31] = [
+    ("asr-raid10", Kind::AdaptecMember),
     ("bitlocker", Kind::BitLocker),
     ("btrfs-crc32c", Kind::Btrfs),
     ("btrfs-sha256", Kind::Btrfs),
@@ -81,7 +87,11 @@ const SIGNATURES: [(&str, Kind); 22] = [
     ("fat12", Kind::Vfat),
     ("fat16", Kind::Vfat),
     ("fat32", Kind::Vfat),
+    ("hpt37x-raid01", Kind::Hpt37xMember),
+    ("hpt45x-raid10", Kind::Hpt45xMember),
     ("iso9660", Kind::Iso9660),
+    ("jmicron-raid01", Kind::JmicronMember),
+    ("lsi-raid1", Kind::LsiMember),
     ("luks1", Kind::Luks1),
     ("luks2", Kind::Luks2),
     ("lvm2", Kind::Lvm2Pv),
@@ -89,9 +99,13 @@ const SIGNATURES: [(&str, Kind); 22] = [
     ("md-1.0", Kind::MdMember),
     ("md-1.1", Kind::MdMember),
     ("md-1.2", Kind::MdMember),
+    ("nvidia-raid10", Kind::NvidiaMember),
+    ("pdc-two", Kind::PromiseMember),
+    ("sil-raid10", Kind::SiliconMember),
     ("squashfs", Kind::Squashfs),
     ("swap", Kind::Swap),
     ("swsuspend", Kind::SwSuspend),
+    ("via-raid01", Kind::ViaMember),
     ("xfs", Kind::Xfs),
 ];
 const TABLES: [(&str, usize); 2] = [("gpt", 2), ("mbr", 6)];
@@ -134,7 +148,12 @@ fn real_ones_are_recognised() {
 /// The promise of [`identify`]: one large read, two small ones near the end, more only where a format demands it.
 #[test]
 fn a_device_costs_few_reads() {
-    for (name, device) in seeds() {
+    for (name, mut device) in seeds() {
+        // Whole disks may be members of a BIOS RAID set: the last 32 KiB and the 14 places farther away.
+        examine(&device);
+        assert!(device.reads.get() <= 3 + 1 + 14 + 6, "{name}: {} reads of a disk", device.reads.get());
+        assert!(device.bytes.get() <= HEAD as u64 + (96 << 10), "{name}: {} bytes", device.bytes.get());
+        device.partition = true;
         examine(&device);
         // The root directory of FAT16 and FAT32 is far away, and so are the boot records of logical partitions
         // and BitLocker's metadata.

@@ -2,6 +2,8 @@
 //!
 //! A test whose tool is missing says so and proves nothing; `ROOTWARD_REQUIRE_TOOLS=1` makes that a failure.
 
+mod ata_raid;
+mod ata_writer;
 mod bench;
 mod bitlocker;
 mod filesystems;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::bench::{Bench, identify, poke, run, run_with_input};
-use crate::{md_writer as md, table_writer as table};
+use crate::{ata_writer as ata, md_writer as md, table_writer as table};
 
 const MIB: u64 = 1 << 20;
 /// Everything else that identification looks at is this close to the start or the end.
@@ -49,6 +49,61 @@ fn keep(name: &str, image: &Path) {
     assert!(seed.len() < MAX_SEED, "{name}: {}", seed.len());
     fs::write(dir.join(name), seed).unwrap();
     println!("{name}: {content:?}");
+}
+
+/// One set of each format.
+fn bios_raid(bench: &Bench) {
+    let chosen = [
+        "nvidia-raid10",
+        "pdc-two",
+        "sil-raid10",
+        "hpt37x-raid01",
+        "hpt45x-raid10",
+        "jmicron-raid01",
+        "lsi-raid1",
+        "via-raid01",
+        "asr-raid10",
+    ];
+    for set in ata::sets().into_iter().filter(|set| chosen.contains(&set.name)) {
+        let disk = bench.image(ata::DISK * 512);
+        for (at, bytes) in &set.disks[1] {
+            poke(&disk, *at, bytes);
+        }
+        keep(set.name, &disk);
+    }
+    // For the format's own target the structures alone.
+    for set in ata::sets() {
+        let (format, level) = set.name.split_once('-').unwrap();
+        let target = match format {
+            "pdc" => "promise",
+            "sil" => "silicon",
+            "asr" => "adaptec",
+            format => format,
+        };
+        let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../fuzz/seeds/ondisk_{target}"));
+        fs::create_dir_all(&dir).unwrap();
+        let runs = &set.disks[0];
+        let bytes = match format {
+            "asr" => [runs[1].1.clone(), runs[0].1.clone()].concat(),
+            "pdc" => runs.iter().flat_map(|(_, area)| sized(area, 14 * 512)).collect(),
+            _ => runs[0].1.clone(),
+        };
+        fs::write(dir.join(level), bytes).unwrap();
+    }
+}
+
+fn sized(bytes: &[u8], length: usize) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes.resize(length, 0);
+    bytes
+}
+
+#[test]
+#[ignore = "writes the BIOS RAID part of fuzz/seeds/ondisk_identify"]
+fn write_bios_raid() {
+    if let Some(bench) = Bench::new(&[]) {
+        bios_raid(&bench);
+    }
 }
 
 #[test]
@@ -136,6 +191,7 @@ fn write() {
     let disk = bench.image(16 * MIB);
     poke(&disk, 16 * MIB - 65536, &md::version_0(8192, false));
     keep("md-0.90", &disk);
+    bios_raid(&bench);
     let disk = bench.image(16 * MIB);
     poke(&disk, 0, &table::gpt(512, 32768, &[(2048, 4095, "one"), (4096, 8191, "zwei ü")]));
     keep("gpt", &disk);

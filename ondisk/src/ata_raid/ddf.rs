@@ -1,0 +1,277 @@
+//! SNIA Common RAID Disk Data Format 1.2 (the specification, and mdadm's super-ddf.c for what Linux makes of it).
+
+use serde::{Deserialize, Serialize};
+
+use crate::bytes::Bytes as _;
+use crate::crc::crc32;
+use crate::probe::Probe;
+use crate::{ReadError, Signature, text};
+
+use super::model::{Disk, Format};
+use super::{Found, sha1};
+
+const MAGIC: [u8; 4] = [0xde, 0x11, 0xde, 0x11];
+const SWAPPED: [u8; 4] = [0x11, 0xde, 0x11, 0xde];
+/// Smaller disks hold no DDF (libblkid's figure).
+const MIN_SIZE: u64 = 0x30000;
+/// Where the anchor may be, in sectors from the end; only the first is the specification's.
+const PLACES: [u64; 2] = [1, 257];
+/// mdadm's limit for a section, in sectors.
+const MAX_SECTION: u32 = 1024;
+const SECTOR: u64 = 512;
+
+/// What one disk says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Identity of the group.
+    pub guid: [u8; 24],
+    /// Grows with every change: the greatest one is current.
+    pub sequence: u32,
+    /// This disk's reference.
+    pub disk: u32,
+    /// All disks of the group.
+    pub disks: Vec<Physical>,
+    /// All sets of the group; the index of mdadm's arrays counts the unused entries too.
+    pub sets: Vec<Virtual>,
+    /// This disk's parts.
+    pub parts: Vec<Config>,
+    /// This disk stands by.
+    pub spare: bool,
+}
+
+/// A disk of the group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Physical {
+    /// Reference by which configurations name it.
+    pub reference: u32,
+    /// Type bits of the specification (2 in a set, 4 global spare, 8 spare).
+    pub kind: u16,
+    /// State bits (1 online, 2 failed, 4 rebuilding, 64 missing).
+    pub state: u16,
+    /// Sectors before the metadata.
+    pub sectors: u64,
+}
+
+/// A set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Virtual {
+    /// Index of its entry: mdadm's number of the array in its container.
+    pub index: u32,
+    /// Identity.
+    pub guid: [u8; 24],
+    /// Name; often empty.
+    pub name: String,
+    /// State: 0 optimal, 1 degraded, 2 deleted, 3 missing, 4 failed, 5 partially optimal; 8 morphing,
+    /// 16 inconsistent, that is not cleanly stopped.
+    pub state: u8,
+    /// The low two bits: 0 not initialised, 1 quickly, 2 fully.
+    pub initialised: u8,
+}
+
+/// How the disks of one basic virtual disk hold its data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// The set.
+    pub guid: [u8; 24],
+    /// Grows with every change of this record.
+    pub sequence: u32,
+    /// Primary level and its qualifier.
+    pub level: (u8, u8),
+    /// Sectors of one member's part of a stripe, as a power of two.
+    pub stride_shift: u8,
+    /// Number of basic virtual disks, the number of this one, and the level that joins them.
+    pub secondary: (u8, u8, u8),
+    /// Sectors on each member.
+    pub sectors: u64,
+    /// Sectors of the whole set.
+    pub total: u64,
+    /// Reference of each member, and the first sector on it.
+    pub members: Vec<(u32, u64)>,
+}
+
+/// Reads the metadata of a disk.
+pub(super) fn probe(probe: &Probe<'_>) -> Result<Option<Found>, ReadError> {
+    if probe.size() < MIN_SIZE {
+        return Ok(None);
+    }
+    for place in PLACES {
+        let at = (probe.size() / SECTOR).saturating_sub(place) * SECTOR;
+        let Some(anchor) = probe.bytes(at, 512)? else { continue };
+        if !anchor.has(0, &MAGIC) && !anchor.has(0, &SWAPPED) {
+            continue;
+        }
+        return found(probe, &anchor);
+    }
+    Ok(None)
+}
+
+fn found(probe: &Probe<'_>, anchor: &[u8]) -> Result<Option<Found>, ReadError> {
+    let big = anchor.has(0, &MAGIC);
+    let lba = if big { anchor.be64(96) } else { anchor.le64(96) }.unwrap_or(0);
+    // blkid asks for the primary header's magic number, mdadm for much more.
+    if lba > 0 {
+        let Some(at) = lba.checked_mul(SECTOR) else { return Ok(None) };
+        let Some(primary) = probe.bytes(at, 4)? else { return Ok(None) };
+        if anchor.get(..4) != Some(&primary) {
+            return Ok(None);
+        }
+    }
+    let group = if big { read(probe, anchor)? } else { None };
+    let doubt = match (&group, big) {
+        (Some(_), _) => None,
+        (None, true) => {
+            Some("checksum or content of the DDF metadata is wrong; look at it with mdadm --examine")
+        }
+        (None, false) => {
+            Some("this controller's DDF is in a byte order that neither md nor mdadm understands")
+        }
+    };
+    Ok(Some(Found {
+        signature: Signature {
+            uuid: anchor.slice(8, 24).and_then(text::ascii),
+            version: anchor.slice(32, 8).and_then(text::ascii),
+            doubt: doubt.map(Into::into),
+            ..Signature::new(Format::Ddf.kind())
+        },
+        disk: group.map(Disk::Ddf),
+    }))
+}
+
+/// Whether the CRC at byte 4 is that of the bytes with the CRC itself all ones.
+fn intact(bytes: &[u8]) -> bool {
+    let (Some(head), Some(tail)) = (bytes.get(..4), bytes.get(8..)) else { return false };
+    let crc = !crc32(crc32(crc32(!0, head), &[0xff; 4]), tail);
+    bytes.be32(4) == Some(crc)
+}
+
+/// The header at `lba` if it fits the anchor.
+fn header(probe: &Probe<'_>, lba: u64, kind: u8, anchor: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+    let Some(at) = lba.checked_mul(SECTOR) else { return Ok(None) };
+    let Some(bytes) = probe.bytes(at, 512)? else { return Ok(None) };
+    // Identity, revision, places, and everything from the type on.
+    let same =
+        [8..40, 96..112, 113..512].into_iter().all(|range| bytes.get(range.clone()) == anchor.get(range));
+    let good = bytes.has(0, &MAGIC) && bytes.u8(112) == Some(kind) && same && intact(&bytes);
+    Ok(good.then(|| bytes.into_owned()))
+}
+
+fn read(probe: &Probe<'_>, anchor: &[u8]) -> Result<Option<Group>, ReadError> {
+    let revision = anchor.has(32, b"01.00.00") || anchor.has(32, b"01.02.00");
+    let (Some(primary_at), Some(secondary_at)) = (anchor.be64(96), anchor.be64(104)) else { return Ok(None) };
+    if !revision || !intact(anchor) {
+        return Ok(None);
+    }
+    let primary = header(probe, primary_at, 1, anchor)?;
+    let secondary = header(probe, secondary_at, 2, anchor)?;
+    // mdadm's choice: the newer one, unless it was being written.
+    let (active, base) = match (primary, secondary) {
+        (Some(primary), Some(secondary)) => {
+            let (old, new) = (primary.be32(40), secondary.be32(40));
+            let open = |header: &[u8]| header.u8(48) != Some(0);
+            if (old < new && !open(&secondary)) || (old == new && open(&primary) && !open(&secondary)) {
+                (secondary, secondary_at)
+            } else {
+                (primary, primary_at)
+            }
+        }
+        (Some(primary), None) => (primary, primary_at),
+        (None, Some(secondary)) => (secondary, secondary_at),
+        (None, None) => return Ok(None),
+    };
+    // Offset and length of a section stand side by side, in sectors.
+    let section = |at: usize| -> Result<Option<Vec<u8>>, ReadError> {
+        let (Some(offset), Some(length)) = (active.be32(at), active.be32(at + 4)) else { return Ok(None) };
+        let start = base.checked_add(offset.into()).and_then(|sector| sector.checked_mul(SECTOR));
+        let (Some(start), true) = (start, length <= MAX_SECTION) else { return Ok(None) };
+        Ok(probe.bytes(start, length as usize * 512)?.map(std::borrow::Cow::into_owned))
+    };
+    let (Some(physical), Some(virtual_), Some(configs), Some(data)) =
+        (section(200)?, section(208)?, section(216)?, section(224)?)
+    else {
+        return Ok(None);
+    };
+    Ok(group(&active, &physical, &virtual_, &configs, &data))
+}
+
+fn group(header: &[u8], physical: &[u8], virtual_: &[u8], configs: &[u8], data: &[u8]) -> Option<Group> {
+    let checked = |bytes: &[u8], magic: u32| bytes.be32(0) == Some(magic) && intact(bytes);
+    let data = data.get(..512)?;
+    if !checked(physical, 0x2222_2222) || !checked(virtual_, 0xdddd_dddd) || !checked(data, 0x3333_3333) {
+        return None;
+    }
+    let disk = data.be32(32)?;
+    let entries = physical.get(64..)?.chunks_exact(64).take(physical.be16(10)?.into());
+    let disks = entries.filter_map(self::disk).collect();
+    let entries = virtual_.get(64..)?.chunks_exact(64).take(virtual_.be16(10)?.into());
+    let sets = (0..).zip(entries).filter_map(|(index, entry)| set(index, entry)).collect();
+    let (record, elements) = (usize::from(header.be16(134)?), usize::from(header.be16(136)?));
+    let mut parts = Vec::new();
+    let mut spare = false;
+    for config in configs.chunks_exact(record.checked_mul(512).filter(|length| *length > 0)?) {
+        match config.be32(0) {
+            Some(0xeeee_eeee) if intact(config) => parts.extend(part(config, elements)),
+            Some(0x5555_5555) if intact(config) => spare = true,
+            // Unused, or known to the vendor alone.
+            _ => {}
+        }
+    }
+    Some(Group { guid: header.array(8)?, sequence: header.be32(40)?, disk, disks, sets, parts, spare })
+}
+
+fn disk(entry: &[u8]) -> Option<Physical> {
+    let reference = entry.be32(24).filter(|reference| *reference != u32::MAX)?;
+    Some(Physical { reference, kind: entry.be16(28)?, state: entry.be16(30)?, sectors: entry.be64(32)? })
+}
+
+fn set(index: u32, entry: &[u8]) -> Option<Virtual> {
+    let guid: [u8; 24] = entry.array(0)?;
+    if guid.iter().all(|byte| *byte == 0xff) {
+        return None;
+    }
+    Some(Virtual {
+        index,
+        guid,
+        name: text::ascii(entry.slice(48, 16)?).unwrap_or_default(),
+        state: entry.u8(32)?,
+        initialised: entry.u8(33)? & 3,
+    })
+}
+
+fn part(record: &[u8], elements: usize) -> Option<Config> {
+    let count = usize::from(record.be16(64)?).min(elements);
+    let references = record.get(512..)?;
+    let offsets = references.get(elements.checked_mul(4)?..)?;
+    let members = (0..count).map(|slot| Some((references.be32(slot * 4)?, offsets.be64(slot * 8)?)));
+    Some(Config {
+        guid: record.array(8)?,
+        sequence: record.be32(36)?,
+        stride_shift: record.u8(66)?,
+        level: (record.u8(67)?, record.u8(68)?),
+        secondary: (record.u8(69)?, record.u8(70)?, record.u8(71)?),
+        sectors: record.be64(72)?,
+        total: record.be64(80)?,
+        members: members.collect::<Option<_>>()?,
+    })
+}
+
+impl Group {
+    /// mdadm's UUID of the group, or of a set; four words as `mdadm --detail` prints them.
+    #[must_use]
+    pub fn uuid(&self, set: Option<&Virtual>) -> [u8; 16] {
+        let mut words = match set {
+            None => sha1::uuid(&[&self.guid]),
+            // The sets of other vendors change their identity with every boot.
+            Some(set) if self.guid.starts_with(b"Linux-MD") => sha1::uuid(&[&set.guid]),
+            Some(set) => {
+                let mut name = [0; 16];
+                for (into, byte) in name.iter_mut().zip(set.name.as_bytes()) {
+                    *into = *byte;
+                }
+                let [low, high, ..] = set.index.to_le_bytes();
+                sha1::uuid(&[&self.guid, &name, &[low, high]])
+            }
+        };
+        words.chunks_exact_mut(4).for_each(<[u8]>::reverse);
+        words
+    }
+}

@@ -1,0 +1,300 @@
+//! Intel Matrix Storage Manager, later Rapid Storage (layout and meaning: mdadm's super-intel.c).
+
+use serde::{Deserialize, Serialize};
+
+use crate::bytes::Bytes as _;
+use crate::probe::Probe;
+use crate::{ReadError, Signature, text};
+
+use super::model::{Above, Disk, Format, Level, Parity, Part, State};
+use super::{Found, letters, sha1, sum32};
+
+const MAGIC: &[u8] = b"Intel Raid ISM Cfg Sig. ";
+/// Where the table of disks begins, and the length of an entry.
+const DISKS: usize = 0xd8;
+const DISK: usize = 48;
+/// Length of a volume up to its first map, and of a map up to its table of members.
+const VOLUME: usize = 112;
+const MAP: usize = 48;
+/// Bounds the whole metadata: mdadm reserves fewer sectors for them.
+const MAX_LENGTH: u32 = 1 << 20;
+
+/// The metadata, which are the same on all disks of a container but for their age.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anchor {
+    /// Number of the family, which changes when the set of disks does.
+    pub family: u32,
+    /// The family's number when it was made; what mdadm derives UUIDs from.
+    pub orig_family: u32,
+    /// Grows with every write: the greatest one is current.
+    pub generation: u32,
+    /// Features in use.
+    pub attributes: u32,
+    /// All disks of the container, in the order that the maps refer to.
+    pub disks: Vec<Entry>,
+    /// Volumes.
+    pub volumes: Vec<Volume>,
+}
+
+/// A disk, as the container knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Serial number, at most its last 16 characters.
+    pub serial: String,
+    /// Size in sectors of 512 bytes.
+    pub sectors: u64,
+    /// Stands by.
+    pub spare: bool,
+    /// Is part of a volume.
+    pub configured: bool,
+    /// Has failed for good.
+    pub failed: bool,
+}
+
+/// A volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// Its name.
+    pub name: String,
+    /// Size in sectors of 512 bytes.
+    pub sectors: u64,
+    /// Not cleanly stopped.
+    pub dirty: bool,
+    /// What is being done to it, if anything: Intel's code (0 initialise, 1 rebuild, 2 verify, 3 general migration,
+    /// 4 state change, 5 repair) and how far that has come, in units of its own.
+    pub migration: Option<(u8, u64)>,
+    /// How RAID 5 guards against its write hole: 0 not, 1 and 3 partial parity log, 6 bitmap.
+    pub write_hole: u8,
+    /// Its map; during a migration the one that is aimed at.
+    pub map: Map,
+    /// The map that is left, during a migration.
+    pub old_map: Option<Map>,
+}
+
+/// Where a volume lies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Map {
+    /// First sector of 512 bytes on each member.
+    pub offset: u64,
+    /// Sectors of 512 bytes on each member.
+    pub sectors: u64,
+    /// Number of stripes of data.
+    pub stripes: u64,
+    /// Sectors of 512 bytes of one member's part of a stripe.
+    pub stride: u32,
+    /// 0 normal, 1 uninitialised, 2 degraded, 3 failed.
+    pub state: u8,
+    /// 0, 1 or 5; a mirror of four is RAID 10.
+    pub level: u8,
+    /// Copies or parity domains.
+    pub domains: u8,
+    /// For each slot the disk, and whether it is out of date.
+    pub slots: Vec<(u32, bool)>,
+}
+
+/// Reads the metadata of a disk.
+pub(super) fn probe(probe: &Probe<'_>) -> Result<Option<Found>, ReadError> {
+    let size = u64::from(probe.sector_size());
+    let Some(place) = (probe.size() / size).checked_sub(2) else { return Ok(None) };
+    let (anchor_at, sector) = (place * size, probe.sector_size());
+    let Some(anchor) = probe.bytes(anchor_at, sector as usize)? else { return Ok(None) };
+    if !anchor.has(0, MAGIC) {
+        return Ok(None);
+    }
+    let version = anchor.slice(MAGIC.len(), 6).and_then(text::ascii);
+    let disk = match anchor.le32(0x24).filter(|length| (0xd8..MAX_LENGTH).contains(length)) {
+        // What does not fit into the anchor's sector lies before it, the sectors in their order.
+        Some(length) => {
+            let more = (length.div_ceil(sector) - 1) * sector;
+            let mut bytes = anchor.into_owned();
+            if let Some(at) = anchor_at.checked_sub(more.into())
+                && let Some(rest) = probe.bytes(at, more as usize)?
+            {
+                bytes.extend_from_slice(&rest);
+            }
+            bytes.get(..length as usize).and_then(|bytes| parse(bytes, u64::from(sector / 512)))
+        }
+        None => None,
+    };
+    let doubt = "checksum or content of the Intel RAID metadata is wrong; look at it with mdadm --examine";
+    Ok(Some(Found {
+        signature: Signature {
+            version,
+            doubt: disk.is_none().then(|| doubt.into()),
+            ..Signature::new(Format::Imsm.kind())
+        },
+        disk: disk.map(Disk::Imsm),
+    }))
+}
+
+/// `scale` turns the disk's sectors into those of 512 bytes.
+fn parse(mpb: &[u8], scale: u64) -> Option<Anchor> {
+    let words = mpb.get(..mpb.len() & !3)?;
+    if sum32(words).wrapping_sub(mpb.le32(0x20)?) != mpb.le32(0x20)? {
+        return None;
+    }
+    let (disk_count, volume_count) = (usize::from(mpb.u8(0x38)?), mpb.u8(0x39)?);
+    let table = mpb.slice(DISKS, disk_count * DISK)?;
+    let disks = table.chunks_exact(DISK).map(|entry| disk(entry, scale)).collect::<Option<_>>()?;
+    let mut at = DISKS + disk_count * DISK;
+    let mut volumes = Vec::new();
+    for _ in 0..volume_count {
+        let (volume, length) = volume(mpb.get(at..)?, scale)?;
+        volumes.push(volume);
+        at += length;
+    }
+    let family = mpb.le32(0x28)?;
+    Some(Anchor {
+        family,
+        orig_family: mpb.le32(0x40).filter(|family| *family != 0).unwrap_or(family),
+        generation: mpb.le32(0x2c)?,
+        attributes: mpb.le32(0x34)?,
+        disks,
+        volumes,
+    })
+}
+
+fn disk(entry: &[u8], scale: u64) -> Option<Entry> {
+    let status = entry.le32(24)?;
+    Some(Entry {
+        serial: text::ascii(entry.slice(0, 16)?).unwrap_or_default(),
+        sectors: wide(entry.le32(16)?, entry.le32(32)?).checked_mul(scale)?,
+        spare: status & 1 != 0,
+        configured: status & 2 != 0,
+        failed: status & 4 != 0,
+    })
+}
+
+fn wide(low: u32, high: u32) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// A volume and its length.
+fn volume(bytes: &[u8], scale: u64) -> Option<(Volume, usize)> {
+    let status = bytes.le32(24)?;
+    let (migrating, kind, dirty) = (bytes.u8(88)? != 0, bytes.u8(89)?, bytes.u8(90)?);
+    let unit = wide(bytes.le32(80)?, bytes.le32(96)?);
+    let (first, mut length) = map(bytes.get(VOLUME..)?, scale)?;
+    let mut old_map = None;
+    if migrating {
+        let (second, more) = map(bytes.get(VOLUME + length..)?, scale)?;
+        old_map = Some(second);
+        length += more;
+    }
+    // Older firmware knows no repair, only a verification that repairs.
+    let kind = if kind == 2 && status & 0x80 != 0 { 5 } else { kind };
+    Some((
+        Volume {
+            name: text::ascii(bytes.slice(0, 16)?).unwrap_or_default(),
+            sectors: wide(bytes.le32(16)?, bytes.le32(20)?).checked_mul(scale)?,
+            dirty: dirty & 1 != 0,
+            migration: migrating.then_some((kind, unit)),
+            write_hole: bytes.u8(50)?,
+            map: first,
+            old_map,
+        },
+        VOLUME + length,
+    ))
+}
+
+/// A map and its length.
+fn map(bytes: &[u8], scale: u64) -> Option<(Map, usize)> {
+    let members = usize::from(bytes.u8(16)?);
+    let table = bytes.slice(MAP, members * 4)?;
+    let slots = table.chunks_exact(4).filter_map(|slot| slot.le32(0));
+    let scaled = |low: usize, high: usize| wide(bytes.le32(low)?, bytes.le32(high)?).checked_mul(scale);
+    let length = MAP + members * 4;
+    Some((
+        Map {
+            offset: scaled(0, 20)?,
+            sectors: scaled(4, 24)?,
+            stripes: wide(bytes.le32(8)?, bytes.le32(28)?),
+            stride: u32::from(bytes.le16(12)?).checked_mul(u32::try_from(scale).ok()?)?,
+            state: bytes.u8(14)?,
+            level: bytes.u8(15)?,
+            domains: bytes.u8(17)?,
+            slots: slots.map(|slot| (slot & 0x00ff_ffff, slot >> 24 & 1 != 0)).collect(),
+        },
+        length,
+    ))
+}
+
+impl Anchor {
+    /// mdadm's UUID of the container, or of a volume by its number; four words as `mdadm --detail` prints them.
+    #[must_use]
+    pub fn uuid(&self, volume: Option<usize>) -> Option<[u8; 16]> {
+        let family = self.orig_family.to_le_bytes();
+        let mut words = match volume {
+            None => sha1::uuid(&[MAGIC, &family]),
+            Some(number) => {
+                let mut name = [0; 16];
+                let given = self.volumes.get(number)?.name.as_bytes();
+                for (into, byte) in name.iter_mut().zip(given) {
+                    *into = *byte;
+                }
+                let number = u32::try_from(number).ok()?.to_le_bytes();
+                sha1::uuid(&[MAGIC, &family, &number, &name])
+            }
+        };
+        // mdadm keeps words in the order of the machine and prints them as numbers.
+        words.chunks_exact_mut(4).for_each(<[u8]>::reverse);
+        Some(words)
+    }
+
+    /// The disk with this serial number (as sysfs or udev gives it).
+    #[must_use]
+    pub fn index(&self, serial: &str) -> Option<usize> {
+        let serial = shorten(serial);
+        self.disks.iter().position(|disk| disk.serial == serial)
+    }
+
+    /// The parts that the disk with this index has in the volumes, named as dmraid does.
+    #[must_use]
+    pub fn parts(&self, index: usize) -> Vec<Part> {
+        let group = letters(&format!("isw_{}", self.family), 4, usize::MAX);
+        let part = |volume: &Volume| {
+            let map = &volume.map;
+            let slot = map.slots.iter().position(|(disk, _)| u32::try_from(index) == Ok(*disk))?;
+            let (_, stale) = map.slots.get(slot)?;
+            let members = u32::try_from(map.slots.len()).ok()?;
+            let slot = u32::try_from(slot).ok()?;
+            let name = format!("{group}_{}", volume.name);
+            let nested = map.level == 1 && members > 2;
+            Some(Part {
+                set: if nested { format!("{name}-{}", slot / 2) } else { name.clone() },
+                above: nested.then_some(Above {
+                    set: name,
+                    level: Level::Raid0,
+                    stride: map.stride,
+                    order: slot / 2,
+                    members: members / 2,
+                }),
+                level: match map.level {
+                    0 => Level::Raid0,
+                    1 => Level::Raid1,
+                    5 => Level::Raid5(Parity::LeftAsymmetric),
+                    level => Level::Unsupported(level.into()),
+                },
+                stride: map.stride,
+                members: if nested { 2 } else { members },
+                order: slot,
+                offset: map.offset,
+                sectors: map.sectors,
+                state: match (self.disks.get(index)?.failed, *stale, volume.migration) {
+                    (true, ..) => State::Broken,
+                    (_, true, _) => State::Rebuilding,
+                    (_, _, Some((0 | 5, _))) => State::Unsynced,
+                    _ => State::Ok,
+                },
+            })
+        };
+        self.volumes.iter().filter_map(part).collect()
+    }
+}
+
+/// A serial number as Intel's metadata hold it: without white space, colons replaced, of a long one the end.
+fn shorten(serial: &str) -> String {
+    let plain = |c: char| (!c.is_whitespace() && !c.is_control()).then_some(if c == ':' { ';' } else { c });
+    let serial: Vec<char> = serial.chars().filter_map(plain).collect();
+    serial.iter().skip(serial.len().saturating_sub(16)).collect()
+}

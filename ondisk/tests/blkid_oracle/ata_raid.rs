@@ -1,0 +1,105 @@
+//! BIOS RAID members: metadata written here, judged by blkid and, in what they say, by dmraid.
+
+use std::fmt::Write as _;
+
+use crate::ata_writer::{DISK, Runs, sets};
+use crate::bench::{Bench, agree, poke};
+use ondisk::ata_raid::{Disk, Format, Level, Parity, State};
+use ondisk::{Kind, Member};
+
+fn written(bench: &Bench, name: &str, runs: &Runs) -> std::path::PathBuf {
+    let path = bench.path(name);
+    std::fs::File::create(&path).unwrap().set_len(DISK * 512).unwrap();
+    for (at, bytes) in runs {
+        poke(&path, *at, bytes);
+    }
+    path
+}
+
+/// `dmraid -r` prints a line for each disk: format, set, level, state, sectors, offset.
+fn line(disk: &Disk) -> String {
+    let Disk::Parts(format, parts) = disk else { panic!("{disk:?}") };
+    let mut text = String::new();
+    // It prints the first part only.
+    let part = &parts[0];
+    let level = match part.level {
+        Level::Linear => "linear",
+        Level::Raid0 => "stripe",
+        Level::Raid1 => "mirror",
+        Level::Raid4 => "raid4",
+        Level::Raid5(Parity::LeftSymmetric) => "raid5_ls",
+        Level::Spare => "spare",
+        other => panic!("{other:?}"),
+    };
+    // dmraid looks states up in a table that ends at the first code of 0, which for these two is the first entry.
+    let blind = matches!(format, Format::Nvidia | Format::Silicon) && part.state != State::Broken;
+    let state = match part.state {
+        _ if blind => "ok",
+        State::Ok => "ok",
+        State::Unsynced => "nosync",
+        State::Rebuilding => "inconsistent",
+        State::Broken => "broken",
+    };
+    // Adaptec's disks are named after the upper set.
+    let upper = part.above.as_ref().filter(|_| *format == Format::Adaptec).map(|above| &above.set);
+    let set = upper.unwrap_or(&part.set);
+    let (name, sectors, offset) = (format.name(), part.sectors, part.offset);
+    write!(text, "{name}, \"{set}\", {level}, {state}, {sectors} sectors, data@ {offset}").unwrap();
+    text
+}
+
+/// With `ROOTWARD_ATA_IMAGES=DIR` the disks are left there, a directory for each set, for dmraid to look at.
+#[test]
+fn blkid_and_dmraid_say_the_same() {
+    let Some(bench) = Bench::new(&[]) else { return };
+    let keep = std::env::var_os("ROOTWARD_ATA_IMAGES").map(std::path::PathBuf::from);
+    let judged = include_str!("../fixtures/dmraid-r.txt");
+    let mut seen = String::new();
+    for set in sets() {
+        for (index, runs) in set.disks.iter().enumerate() {
+            let path = written(&bench, "disk", runs);
+            let content = agree(&path);
+            let disk = content.member.as_deref().and_then(Member::ata_raid).unwrap();
+            assert_eq!(content.only().unwrap().kind, disk.format().kind());
+            let letter = char::from(b"abcd"[index]);
+            writeln!(seen, "{}: sd{letter}: {}", set.name, line(disk)).unwrap();
+            if let Some(keep) = &keep {
+                std::fs::create_dir_all(keep.join(set.name)).unwrap();
+                std::fs::copy(&path, keep.join(set.name).join(format!("sd{letter}.img"))).unwrap();
+            }
+        }
+    }
+    if keep.is_none() {
+        for (ours, theirs) in seen.lines().zip(judged.lines()) {
+            assert_eq!(ours, theirs);
+        }
+        assert_eq!(seen.lines().count(), judged.lines().count());
+    }
+}
+
+/// blkid looks at a few of the checksums only; for the others the member is known but what it says is not.
+#[test]
+fn a_wrong_checksum_is_doubted() {
+    let Some(bench) = Bench::new(&[]) else { return };
+    for set in sets() {
+        let mut runs = set.disks[0].clone();
+        let (name, at) = (set.name, runs.len() - 1);
+        let spoil = match name.split('-').next().unwrap() {
+            "nvidia" => 24,
+            "pdc" => 100,
+            "jmicron" => 80,
+            _ => continue,
+        };
+        let first = if name.starts_with("pdc") { 0 } else { at };
+        runs[first].1[spoil] ^= 0x10;
+        let content = agree(&written(&bench, "disk", &runs));
+        let signature = content.only().unwrap();
+        assert!(signature.doubt.as_ref().unwrap().contains("checksum"), "{name}");
+        assert_eq!(content.member, None, "{name}");
+    }
+    let mut via = crate::ata_writer::via(0, 0, 2);
+    via[0].1[20] ^= 1;
+    assert_eq!(agree(&written(&bench, "disk", &via)).signatures, []);
+    let nvidia = crate::ata_writer::nvidia(0x80, 0, 2, 2, 0);
+    assert_eq!(agree(&written(&bench, "disk", &nvidia)).only().unwrap().kind, Kind::NvidiaMember);
+}
