@@ -7,7 +7,7 @@ use crate::explain::Explanation;
 
 mod dm;
 
-pub use dm::{DmDevice, DmTarget};
+pub use dm::{DmDevice, DmTarget, ReadAhead};
 
 /// A numbered request. The caller answers [`Action`]s that say so with exactly one `Identified`, `Done` or
 /// `Failed` event that carries the number.
@@ -115,6 +115,8 @@ pub enum Action {
     /// Make a device-mapper device; answer `Done(Made)` or `Failed`, with nothing left behind. It also shows up as a
     /// `Device` event.
     CreateDm(DmDevice),
+    /// Resume a device that was made held, then give it this read-ahead; answer `Done` or `Failed`.
+    ResumeDm(String, ReadAhead),
     /// Remove the device-mapper device of this name; answer `Done` or `Failed`.
     RemoveDm(String),
     /// Mount the device read-only, read this file and keep it as a secret; answer `Done(Secret)` or `Failed`.

@@ -23,7 +23,8 @@ pub mod time;
 pub mod verb;
 
 pub use command::{
-    Action, Command, CryptOptions, DmDevice, DmTarget, GiveUp, Loudness, MountRequest, SecretSource,
+    Action, Command, CryptOptions, DmDevice, DmTarget, GiveUp, Loudness, MountRequest, ReadAhead,
+    SecretSource,
 };
 pub use engine::{Engine, StopReason};
 pub use event::{CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Event, Failure, Outcome, SecretId};

@@ -92,12 +92,15 @@ pub fn action(action: &Action) -> String {
             }
         }
         Action::CreateDm(device) => {
-            out.word("create-dm").text(&device.name).text(&device.uuid);
+            out.word(if device.held { "create-dm-held" } else { "create-dm" })
+                .text(&device.name)
+                .text(&device.uuid);
             for DmTarget { start, length, kind, params } in &device.targets {
                 out.word(&format!("{start},{length},{kind},{}", escape(params.as_bytes())));
             }
             &mut out
         }
+        Action::ResumeDm(name, _) => out.word("resume-dm").text(name),
         Action::RemoveDm(name) => out.word("remove-dm").text(name),
         Action::ReadKey { device, path, .. } => out.word("read-key").text(&device.0).text(path),
         Action::AskPassphrase { .. } => out.word("ask"),

@@ -6,18 +6,18 @@
 use std::fs;
 
 use devicemapper::{DM, DevId, DmError, DmFlags, DmName, DmOptions, DmUuid};
-use engine::{DmDevice, Failure, Outcome};
+use engine::{DmDevice, Failure, Outcome, ReadAhead};
 
 /// The kernel's `dm_target_spec.target_type` has room for 16 bytes with the final zero.
 const LONGEST_KIND: usize = 15;
 
-/// Makes a device, loads its table and resumes it.
+/// Makes a device, loads its table and resumes it, unless that is to come later.
 ///
 /// # Errors
 ///
 /// What the kernel said, with nothing left behind; the kernel log has the target's own words.
 pub fn create(device: &DmDevice) -> Result<Outcome, Failure> {
-    let DmDevice { name, uuid, targets, read_only, read_ahead } = device;
+    let DmDevice { name, uuid, targets, read_only, read_ahead, held } = device;
     if let Some(target) = targets.iter().find(|target| target.kind.len() > LONGEST_KIND) {
         return Err(Failure::Other(format!("cannot make {name}: no target type is called {}", target.kind)));
     }
@@ -41,13 +41,7 @@ pub fn create(device: &DmDevice) -> Result<Outcome, Failure> {
     let live = dm
         .table_load(&id, &table, options)
         .map_err(|error| refuse("load the table of", name, &error))
-        .and_then(|_| {
-            // What is set before the device is resumed is in place when its first reader comes.
-            if let Some(sectors) = read_ahead {
-                set_read_ahead(number.minor, *sectors);
-            }
-            dm.device_suspend(&id, DmOptions::default()).map_err(|error| refuse("start", name, &error))
-        });
+        .and_then(|_| if *held { Ok(()) } else { start(&dm, named, *read_ahead) });
     if let Err(failure) = live {
         if let Err(error) = dm.device_remove(&id, DmOptions::default()) {
             log::warn!("cannot remove the unfinished device {name}: {error}");
@@ -56,6 +50,28 @@ pub fn create(device: &DmDevice) -> Result<Outcome, Failure> {
     }
     log::info!("made /dev/mapper/{name} (dm-{})", number.minor);
     Ok(Outcome::Made { major: number.major, minor: number.minor })
+}
+
+/// Resumes a device that was made held.
+///
+/// # Errors
+///
+/// What the kernel said.
+pub fn resume(name: &str, read_ahead: ReadAhead) -> Result<Outcome, Failure> {
+    let dm = DM::new().map_err(|error| refuse("open device-mapper's control node", name, &error))?;
+    let named = DmName::new(name).map_err(|error| refuse("use the name", name, &error))?;
+    start(&dm, named, read_ahead)?;
+    Ok(Outcome::Done)
+}
+
+/// Makes the loaded table the live one.
+fn start(dm: &DM, name: &DmName, read_ahead: ReadAhead) -> Result<(), Failure> {
+    let info = dm
+        .device_suspend(&DevId::Name(name), DmOptions::default())
+        .map_err(|error| refuse("start", &name.to_string(), &error))?;
+    // Not before: with a new table the kernel computes its own again.
+    set_read_ahead(info.device().minor, read_ahead);
+    Ok(())
 }
 
 /// Removes the device of this name; one that is not there counts as removed.
@@ -76,9 +92,17 @@ pub fn remove(name: &str) -> Result<Outcome, Failure> {
 }
 
 /// The kernel counts in KiB here, lvm2 in sectors.
-fn set_read_ahead(minor: u32, sectors: u32) {
+fn set_read_ahead(minor: u32, wanted: ReadAhead) {
     let path = format!("/sys/block/dm-{minor}/bdi/read_ahead_kb");
-    if let Err(error) = fs::write(&path, format!("{}", sectors / 2)) {
+    let current = || fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<u32>().ok());
+    let kibibytes = match wanted {
+        ReadAhead::Kernel => return,
+        ReadAhead::AtLeast(sectors) if current().is_some_and(|now| now.saturating_mul(2) >= sectors) => {
+            return;
+        }
+        ReadAhead::AtLeast(sectors) | ReadAhead::Exactly(sectors) => sectors.div_ceil(2),
+    };
+    if let Err(error) = fs::write(&path, kibibytes.to_string()) {
         log::warn!("cannot set the read-ahead of dm-{minor}: {error}");
     }
 }

@@ -13,6 +13,18 @@ pub struct DmTarget {
     pub params: String,
 }
 
+/// Read-ahead that a device gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReadAhead {
+    /// What the kernel chose.
+    #[default]
+    Kernel,
+    /// So many 512-byte sectors unless the kernel chose more.
+    AtLeast(u32),
+    /// So many 512-byte sectors.
+    Exactly(u32),
+}
+
 /// A device-mapper device that is to be made, loaded with its table and resumed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DmDevice {
@@ -24,6 +36,8 @@ pub struct DmDevice {
     pub targets: Vec<DmTarget>,
     /// Map read-only.
     pub read_only: bool,
-    /// Read-ahead in 512-byte sectors; `None` leaves what the kernel chose.
-    pub read_ahead: Option<u32>,
+    /// Read-ahead; set when the device is resumed.
+    pub read_ahead: ReadAhead,
+    /// Do not resume it yet: [`super::Action::ResumeDm`] does, when all that must be loaded before is there.
+    pub held: bool,
 }

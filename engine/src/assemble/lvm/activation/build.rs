@@ -222,6 +222,9 @@ impl<'a> Builder<'_, 'a> {
     /// An origin of snapshots, with all of them.
     fn add_origin(&mut self, lv: usize, node: usize, depth: usize) -> Result<(), Refusal> {
         let group = self.group;
+        if let Some(node) = self.tree.nodes.get_mut(node) {
+            node.held = true;
+        }
         self.add(lv, Some("real"), depth + 1)?;
         let real = self.node_of(lv, Some("real"))?;
         let size = group.lvs.get(lv).map_or(0, |info| info.size);

@@ -20,7 +20,8 @@ use std::fmt::Write as _;
 
 use ondisk::lvm::VolumeGroup;
 
-use crate::command::{DmDevice, DmTarget};
+pub use crate::command::ReadAhead;
+use crate::command::{Action, DmDevice, DmTarget};
 
 /// A physical volume that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,8 +54,8 @@ impl std::fmt::Debug for KernelFacts<'_> {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Activation {
     /// Devices to make, in this order: what a device refers to stands before it. Devices that are active already are
-    /// left out. Nobody may write to any of them until all are made: a snapshot would miss what is written before it is
-    /// there.
+    /// left out. When all are made, those that are held have to be resumed, in the same order. Nobody may write to any of
+    /// them before: a snapshot would miss it.
     pub devices: Vec<Planned>,
     /// Name of the device that users see, which may be active already.
     pub visible: String,
@@ -91,18 +92,6 @@ pub enum PoolKind {
     Cache,
 }
 
-/// Read-ahead that a device gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ReadAhead {
-    /// What the kernel chose.
-    #[default]
-    Kernel,
-    /// So many 512-byte sectors unless the kernel chose more.
-    AtLeast(u32),
-    /// So many 512-byte sectors.
-    Exactly(u32),
-}
-
 /// One device to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Planned {
@@ -116,6 +105,9 @@ pub struct Planned {
     pub read_only: bool,
     /// Read-ahead.
     pub read_ahead: ReadAhead,
+    /// Load it when its turn comes, resume it when all are made: an origin looks for its snapshots when it is resumed
+    /// (kernel: dm-snap.c, origin_resume).
+    pub held: bool,
     /// Persistent device number, if one was asked for.
     pub number: Option<(u32, u32)>,
 }
@@ -144,9 +136,6 @@ pub enum Piece {
     Path(usize),
 }
 
-/// Kernels read ahead at least so much, in sectors (mm: VM_READAHEAD_PAGES).
-const KERNEL_READ_AHEAD: u32 = 256;
-
 impl Planned {
     /// The request for this device, once those before it have been made with the numbers `made`. `None` when `made` is
     /// too short.
@@ -166,12 +155,15 @@ impl Planned {
             uuid: self.uuid.clone(),
             targets,
             read_only: self.read_only,
-            read_ahead: match self.read_ahead {
-                ReadAhead::Exactly(sectors) => Some(sectors),
-                ReadAhead::AtLeast(sectors) if sectors > KERNEL_READ_AHEAD => Some(sectors),
-                ReadAhead::AtLeast(_) | ReadAhead::Kernel => None,
-            },
+            read_ahead: self.read_ahead,
+            held: self.held,
         })
+    }
+
+    /// The request that resumes it, if it is held.
+    #[must_use]
+    pub fn resume(&self) -> Option<Action> {
+        self.held.then(|| Action::ResumeDm(self.name.clone(), self.read_ahead))
     }
 }
 

@@ -27,6 +27,7 @@ pub(super) struct Node {
     pub uuid: String,
     pub read_only: bool,
     pub read_ahead: ReadAhead,
+    pub held: bool,
     pub number: Option<(u32, u32)>,
     pub lines: Vec<Line>,
     /// Numbers of the device, if it is active already.
@@ -163,6 +164,7 @@ impl Node {
             targets,
             read_only: self.read_only,
             read_ahead: self.read_ahead,
+            held: self.held,
             number: self.number,
         }
     }
