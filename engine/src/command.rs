@@ -2,11 +2,13 @@
 
 use cmdline::plan::{Access, BreakPoint, EmergencyAction};
 
-use crate::event::{CommandId, DevName, SecretId};
+use crate::event::{CommandId, DevName};
 use crate::explain::Explanation;
 
+mod crypt;
 mod dm;
 
+pub use crypt::{CryptFormat, CryptOptions, HeaderSource, PlainFormat, SecretSource, TcryptFormat};
 pub use dm::{DmDevice, DmTarget, ReadAhead};
 
 /// A numbered request. The caller answers [`Action`]s that say so with exactly one `Identified`, `Done` or
@@ -32,41 +34,6 @@ pub enum Loudness {
     Info,
     /// LOG_DEBUG
     Debug,
-}
-
-/// Where the bytes that open a container come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretSource {
-    /// A secret that the caller already holds.
-    Held(SecretId),
-    /// A file of the initramfs, with crypttab's `keyfile-offset=` and `keyfile-size=` (bytes).
-    File {
-        /// Absolute path in the initramfs.
-        path: String,
-        /// Bytes to skip.
-        offset: u64,
-        /// Bytes to use; `None` is all.
-        size: Option<u64>,
-    },
-}
-
-/// How a mapping is to be made.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct CryptOptions {
-    /// Pass discards through.
-    pub discard: bool,
-    /// Map read-only.
-    pub read_only: bool,
-    /// Bypass dm-crypt's read work queue.
-    pub no_read_workqueue: bool,
-    /// Bypass dm-crypt's write work queue.
-    pub no_write_workqueue: bool,
-    /// Use the submitting CPU's crypto.
-    pub same_cpu_crypt: bool,
-    /// Submit from the crypt CPUs.
-    pub submit_from_crypt_cpus: bool,
-    /// Only this keyslot.
-    pub keyslot: Option<u32>,
 }
 
 /// How the root file system is to be mounted.
@@ -101,7 +68,8 @@ pub enum Action {
     LoadOtherDrivers,
     /// Make these links (paths relative to `/dev`) point at the device and drop others that point at it; no answer.
     Link(DevName, Vec<String>),
-    /// Open an encrypted container; answer `Done` or `Failed`. The mapping shows up as a `Device` event.
+    /// Open an encrypted container; answer `Done` or `Failed`. The mapping shows up as a `Device` event; it is closed
+    /// with [`Action::RemoveDm`].
     OpenCrypt {
         /// The container.
         device: DevName,
@@ -123,8 +91,8 @@ pub enum Action {
     ReadKey {
         /// Where the file lies.
         device: DevName,
-        /// Its file system.
-        fstype: String,
+        /// Its file system; `None`: the key lies on the device itself, without one.
+        fstype: Option<String>,
         /// Path on that file system.
         path: String,
         /// Bytes to skip.

@@ -24,6 +24,33 @@ pub fn modules_for(spec: &str) -> Vec<String> {
     names.0
 }
 
+/// What a BitLocker volume needs beyond its own cipher: libcryptsetup unwraps its keys with AES-CCM through the kernel's
+/// socket interface.
+#[must_use]
+pub fn for_bitlocker(cipher: Option<&str>) -> Vec<String> {
+    let ciphers = match cipher {
+        Some(cipher) => vec![cipher],
+        None => vec!["aes-xts-plain64", "aes-cbc-eboiv", "aes-cbc-elephant"],
+    };
+    let mut names = Names(Vec::new());
+    ciphers.into_iter().flat_map(modules_for).for_each(|name| names.add(&name));
+    for algorithm in ["ctr", "cbcmac", "ccm"] {
+        names.crypto(algorithm);
+    }
+    names.add("algif_aead");
+    names.0
+}
+
+/// What a TrueCrypt or VeraCrypt volume needs: nothing but the passphrase tells which ciphers in which mode it is.
+#[must_use]
+pub fn for_tcrypt() -> Vec<String> {
+    let mut names = Names(modules_for("aes-xts-plain64"));
+    for algorithm in ["serpent", "twofish", "camellia", "cbc", "lrw", "xts(serpent)", "xts(twofish)"] {
+        names.crypto(algorithm);
+    }
+    names.0
+}
+
 struct Names(Vec<String>);
 
 impl Names {

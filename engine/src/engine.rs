@@ -65,6 +65,8 @@ pub struct Engine {
     other_drivers_asked: Option<Moment>,
     started: Moment,
     last_change: Moment,
+    /// Root is there, but something else that was named is waited for.
+    held: bool,
     words_said: u8,
     stopped: Option<StopReason>,
     /// Break points still to be taken, and the one at which the boot stands, with the time of arrival.
@@ -92,6 +94,7 @@ impl Engine {
             other_drivers_asked: None,
             started: Moment::default(),
             last_change: Moment::default(),
+            held: false,
             words_said: 0,
             stopped: None,
             breaks,

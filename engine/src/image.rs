@@ -1,5 +1,7 @@
 //! What the image and the machine bring along besides the command line.
 
+use std::collections::BTreeSet;
+
 use cmdline::crypttab::CrypttabEntry;
 
 /// Facts that are read once at start.
@@ -7,4 +9,7 @@ use cmdline::crypttab::CrypttabEntry;
 pub struct ImageFacts {
     /// The image's `/etc/crypttab`.
     pub crypttab: Vec<CrypttabEntry>,
+    /// Key files of the image that are used without being named as such: those that a key on any device may turn out to
+    /// be, and those of `/etc/cryptsetup-keys.d`.
+    pub key_files: BTreeSet<String>,
 }

@@ -23,8 +23,8 @@ pub mod time;
 pub mod verb;
 
 pub use command::{
-    Action, Command, CryptOptions, DmDevice, DmTarget, GiveUp, Loudness, MountRequest, ReadAhead,
-    SecretSource,
+    Action, Command, CryptFormat, CryptOptions, DmDevice, DmTarget, GiveUp, HeaderSource, Loudness,
+    MountRequest, PlainFormat, ReadAhead, SecretSource, TcryptFormat,
 };
 pub use engine::{Engine, StopReason};
 pub use event::{CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Event, Failure, Outcome, SecretId};

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use ondisk::{Content, Kind, Partition, PartitionTable, Signature};
 
-use crate::command::{Action, Command, DmTarget, SecretSource};
+use crate::command::{Action, Command, CryptFormat, DmTarget, HeaderSource, SecretSource};
 use crate::event::{
     CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Driverless, Event, Failure, Outcome, SecretId,
 };
@@ -84,11 +84,25 @@ pub fn action(action: &Action) -> String {
         Action::LoadInputDrivers => out.word("input-drivers"),
         Action::LoadOtherDrivers => out.word("other-drivers"),
         Action::Link(device, links) => out.word("link").text(&device.0).list(links),
-        Action::OpenCrypt { device, name, secret, .. } => {
+        Action::OpenCrypt { device, name, secret, options } => {
             out.word("open").text(&device.0).text(name);
             match secret {
                 SecretSource::Held(id) => out.word("held").number(id.0),
                 SecretSource::File { path, .. } => out.word("file").text(path),
+            };
+            match &options.format {
+                CryptFormat::Luks => &mut out,
+                CryptFormat::Plain(_) => out.word("plain"),
+                CryptFormat::BitLocker => out.word("bitlocker"),
+                CryptFormat::Tcrypt(_) => out.word("tcrypt"),
+            };
+            match &options.header {
+                None => &mut out,
+                Some(HeaderSource::Device(device)) => out.value("header", &device.0),
+                Some(HeaderSource::File(path)) => out.value("header-file", path),
+                Some(HeaderSource::FileOn { device, path, .. }) => {
+                    out.values("header-on", &[&device.0, path])
+                }
             }
         }
         Action::CreateDm(device) => {

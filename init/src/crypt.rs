@@ -1,23 +1,27 @@
-//! Opening LUKS containers through libcryptsetup.
+//! Opening encrypted containers through libcryptsetup.
 //!
 //! Names, UUIDs and the volume key's place in the kernel keyring are the library's own, so that the real root's crypttab
 //! finds what cryptsetup would have made.
 
+mod foreign;
 mod mapping;
 mod messages;
 
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use engine::{CryptOptions, Failure};
+use engine::{CryptFormat, CryptOptions, Failure, HeaderSource, PlainFormat};
 use libcryptsetup_rs::consts::flags::CryptActivate;
-use libcryptsetup_rs::{CryptInit, LibcryptErr};
+use libcryptsetup_rs::consts::vals::EncryptionFormat;
+use libcryptsetup_rs::{CryptDevice, CryptInit, CryptParamsPlain, CryptParamsPlainRef, Either, LibcryptErr};
 use rustix::fs::{major, minor};
 use rustix::io::Errno;
 
+use crate::key_file;
 use crate::secret::Secret;
 
 /// A container that is to be opened.
@@ -35,13 +39,13 @@ pub struct OpenRequest {
 /// derivations that each claim a gigabyte must not run side by side. Argon2 spreads over the CPUs by itself.
 static LIBRARY: Mutex<()> = Mutex::new(());
 
-/// Opens a LUKS1 or LUKS2 container; blocks for as long as the key derivation takes.
+/// Opens a container; blocks for as long as the key derivation takes.
 ///
 /// A mapping of the same name that already sits on this device counts as done.
 ///
 /// # Errors
 ///
-/// [`Failure::WrongSecret`] when the secret fits no keyslot; otherwise what the library said and what to do about it.
+/// [`Failure::WrongSecret`] when the secret does not open it; otherwise what the library said and what to do about it.
 pub fn open(request: &OpenRequest, secret: &Secret) -> Result<(), Failure> {
     let _alone = LIBRARY.lock().unwrap_or_else(PoisonError::into_inner);
     let OpenRequest { device, name, options } = request;
@@ -63,30 +67,109 @@ pub fn open(request: &OpenRequest, secret: &Secret) -> Result<(), Failure> {
     }
     messages::capture();
     messages::take();
-    let opened = activate(device, name, options, secret);
+    let opened =
+        with_header(options.header.as_ref(), |header| Ok(activate(device, header, name, options, secret)))?;
     let said = messages::take();
     match opened {
-        Ok(keyslot) => {
-            log::info!("{device} opened as {name} with keyslot {keyslot}");
+        Ok(()) => {
+            log::info!("{device} opened as {name}");
             link_node(name);
             Ok(())
         }
         Err(error) => {
             mapping::remove_half_made(name);
-            Err(explain(device, &error, &said))
+            Err(explain(device, options, &error, &said))
         }
     }
 }
 
-fn activate(device: &str, name: &str, options: &CryptOptions, secret: &Secret) -> Result<u32, LibcryptErr> {
+/// Calls `work` with a path under which the library finds the detached header.
+fn with_header<T>(
+    header: Option<&HeaderSource>,
+    work: impl FnOnce(Option<&str>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    match header {
+        None => work(None),
+        Some(HeaderSource::Device(device)) => work(Some(&format!("/dev/{device}"))),
+        Some(HeaderSource::File(path)) => {
+            fs::metadata(path)
+                .map_err(|error| Failure::Other(format!("cannot read the header {path}: {error}")))?;
+            work(Some(path))
+        }
+        Some(HeaderSource::FileOn { device, fstype, path }) => {
+            // The file is open, so that its mount stays until the container has been opened.
+            key_file::with_file(&format!("/dev/{device}"), fstype, path, |file| {
+                work(Some(&format!("/proc/self/fd/{}", file.as_raw_fd())))
+            })
+        }
+    }
+}
+
+fn activate(
+    device: &str,
+    header: Option<&str>,
+    name: &str,
+    options: &CryptOptions,
+    secret: &Secret,
+) -> Result<(), LibcryptErr> {
+    let flags = flags(options);
+    let mut container = match &options.format {
+        CryptFormat::Luks => {
+            let paths = match header {
+                Some(header) => Either::Right((Path::new(header), Path::new(device))),
+                None => Either::Left(Path::new(device)),
+            };
+            let mut container = CryptInit::init_with_data_device(paths)?;
+            container.context_handle().load::<()>(None, None)?;
+            container
+        }
+        CryptFormat::Plain(format) => {
+            let mut container = plain(device, format)?;
+            if format.hash.is_none() {
+                let length = usize::try_from(format.key_size).unwrap_or(usize::MAX);
+                let key = secret.bytes().get(..length).ok_or_else(|| {
+                    let text =
+                        format!("the key has {} bytes instead of {length} (size=)", secret.bytes().len());
+                    LibcryptErr::IOError(io::Error::other(text))
+                })?;
+                return container.activate_handle().activate_by_volume_key(Some(name), Some(key), flags);
+            }
+            container
+        }
+        CryptFormat::BitLocker => foreign::bitlocker(device)?,
+        CryptFormat::Tcrypt(format) => {
+            let mut container = foreign::tcrypt(device, header, format, secret)?;
+            return container.activate_handle().activate_by_volume_key(Some(name), None, flags);
+        }
+    };
+    let mut handle = container.activate_handle();
+    let keyslot = handle.activate_by_passphrase(Some(name), options.keyslot, secret.bytes(), flags)?;
+    log::debug!("{name}: keyslot {keyslot}");
+    Ok(())
+}
+
+/// "Formatting" a plain container only tells the library its parameters.
+fn plain(device: &str, format: &PlainFormat) -> Result<CryptDevice, LibcryptErr> {
+    // As systemd splits it; a cipher without mode has the mode `plain`.
+    let (cipher, mode) = format.cipher.split_once('-').unwrap_or((format.cipher.as_str(), "plain"));
+    let params = CryptParamsPlain {
+        hash: format.hash.clone().unwrap_or_else(|| "plain".to_owned()),
+        offset: format.offset,
+        sector_size: format.sector_size,
+        size: 0,
+        skip: format.skip,
+    };
+    let mut params: CryptParamsPlainRef<'_> = (&params).try_into()?;
     let mut container = CryptInit::init(Path::new(device))?;
-    container.context_handle().load::<()>(None, None)?;
-    container.activate_handle().activate_by_passphrase(
-        Some(name),
-        options.keyslot,
-        secret.bytes(),
-        flags(options),
-    )
+    let length = usize::try_from(format.key_size).unwrap_or(usize::MAX);
+    container.context_handle().format(
+        EncryptionFormat::Plain,
+        (cipher, mode),
+        None,
+        Either::Right(length),
+        Some(&mut params),
+    )?;
+    Ok(container)
 }
 
 fn flags(options: &CryptOptions) -> CryptActivate {
@@ -116,7 +199,7 @@ fn link_node(name: &str) {
     }
 }
 
-fn explain(device: &str, error: &LibcryptErr, said: &[String]) -> Failure {
+fn explain(device: &str, options: &CryptOptions, error: &LibcryptErr, said: &[String]) -> Failure {
     let said = if said.is_empty() { String::new() } else { format!(" ({})", said.join("; ")) };
     let LibcryptErr::IOError(error) = error else {
         return Failure::Other(format!("cannot open {device}: {error}{said}"));
@@ -125,6 +208,9 @@ fn explain(device: &str, error: &LibcryptErr, said: &[String]) -> Failure {
     let advice = match errno {
         Errno::PERM => return Failure::WrongSecret,
         Errno::NXIO | Errno::NODEV if fs::metadata(device).is_err() => return Failure::Gone,
+        Errno::OPNOTSUPP if options.format == CryptFormat::BitLocker => {
+            "the kernel lacks a cipher: the image needs af_alg, algif_skcipher, algif_aead, ccm, ctr and dm-crypt (rootward build adds them with --modules or --universal)"
+        }
         Errno::OPNOTSUPP => {
             "the kernel lacks a cipher: the image needs af_alg, algif_skcipher, dm-crypt and the modules of the container's cipher (rootward build adds them with --modules or --universal)"
         }
@@ -133,7 +219,7 @@ fn explain(device: &str, error: &LibcryptErr, said: &[String]) -> Failure {
         }
         Errno::NOENT => "no keyslot is in use, or the chosen one (key-slot=) is empty",
         Errno::BUSY => "the device is in use, or /run is not writable for the metadata lock",
-        Errno::INVAL => "it is no LUKS container that this build understands, or its header is damaged",
+        Errno::INVAL => "it is no container that this build understands, or its header is damaged",
         Errno::NODEV | Errno::NXIO => "device-mapper is not there: the image needs dm-mod and dm-crypt",
         _ => "see the kernel log",
     };
@@ -155,7 +241,12 @@ mod tests {
     use super::*;
 
     fn explained(errno: Errno) -> Failure {
-        explain("/dev/null", &LibcryptErr::IOError(errno.into()), &["the library's words".to_owned()])
+        explain(
+            "/dev/null",
+            &CryptOptions::default(),
+            &LibcryptErr::IOError(errno.into()),
+            &["the library's words".to_owned()],
+        )
     }
 
     #[test]
@@ -164,7 +255,7 @@ mod tests {
         let table = [
             (Errno::OPNOTSUPP, "af_alg, algif_skcipher, dm-crypt"),
             (Errno::NOMEM, "memory"),
-            (Errno::INVAL, "no LUKS container"),
+            (Errno::INVAL, "no container"),
             (Errno::NODEV, "dm-mod"),
         ];
         for (errno, word) in table {
@@ -201,7 +292,8 @@ mod tests {
         messages::capture();
         messages::take();
         let nothing = Secret::from(b"x".to_vec());
-        let refused = activate("/dev/rootward-none", "rootward-test", &CryptOptions::default(), &nothing);
+        let refused =
+            activate("/dev/rootward-none", None, "rootward-test", &CryptOptions::default(), &nothing);
         assert!(matches!(&refused, Err(LibcryptErr::IOError(_))), "{refused:?}");
         let said = messages::take().join("\n");
         assert!(said.contains("/dev/rootward-none"), "{said}");

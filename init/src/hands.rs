@@ -74,7 +74,10 @@ impl Boot {
             Action::RemoveDm(name) => self.submit_for(id, move || dm::remove(&name)),
             Action::ReadKey { device, fstype, path, offset, size } => {
                 let device = format!("/dev/{device}");
-                let read = move || key_file::read_from_device(&device, &fstype, &path, offset, size);
+                let read = move || match fstype {
+                    Some(fstype) => key_file::read_from_device(&device, &fstype, &path, offset, size),
+                    None => key_file::read_from_raw(&device, offset, size),
+                };
                 self.pool.submit(move || Report::Key(generation, id, read()));
             }
             Action::AskPassphrase { prompt, note } => self.ask_passphrase(&prompt, note.as_deref()),

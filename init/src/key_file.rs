@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use engine::Failure;
@@ -25,6 +26,16 @@ pub fn read(path: &str, offset: u64, size: Option<u64>) -> Result<Secret, Failur
     read_open(file, path, offset, size)
 }
 
+/// Reads a key that lies on `device` itself, without a file system.
+///
+/// # Errors
+///
+/// What the operating system said.
+pub fn read_from_raw(device: &str, offset: u64, size: Option<u64>) -> Result<Secret, Failure> {
+    let file = File::open(device).map_err(|error| os(format!("open {device}"), &error))?;
+    read_open(file, device, offset, size)
+}
+
 /// Mounts `device` read-only where nobody else sees it, reads the key file at `path` on it, and unmounts.
 ///
 /// # Errors
@@ -37,22 +48,36 @@ pub fn read_from_device(
     offset: u64,
     size: Option<u64>,
 ) -> Result<Secret, Failure> {
+    with_file(device, fstype, path, |file| read_open(file, path, offset, size))
+}
+
+/// Mounts `device` read-only where nobody else sees it, opens the file at `path` on it, and unmounts once `work` is
+/// done.
+///
+/// # Errors
+///
+/// [`Failure::NoKeyFile`] when it is not there, a mount's refusal, or what `work` said.
+pub fn with_file<T>(
+    device: &str,
+    fstype: &str,
+    path: &str,
+    work: impl FnOnce(File) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let options = MountOptions::parse("ro,nosuid,nodev,noexec,nosymfollow");
     match fs_context::mount_detached(device, fstype, &options) {
         // An unattached mount goes away with its descriptor.
-        Ok(mounted) => read_inside(mounted.as_fd(), path, offset, size),
+        Ok(mounted) => open_inside(mounted.as_fd(), path).and_then(work),
         Err(refusal) if refusal.errno == Errno::NOSYS => {
-            with_mount_point(device, fstype, |root| read_inside(root.as_fd(), path, offset, size))
+            with_mount_point(device, fstype, |root| open_inside(root.as_fd(), path).and_then(work))
         }
         Err(refusal) => Err(refusal.into()),
     }
 }
 
-fn read_inside(root: impl AsFd, path: &str, offset: u64, size: Option<u64>) -> Result<Secret, Failure> {
-    match new_root::open(root, path, OFlags::RDONLY | OFlags::NONBLOCK) {
-        Ok(file) => read_open(File::from(file), path, offset, size),
-        Err(errno) => Err(missing_or(path, &errno.into())),
-    }
+fn open_inside(root: impl AsFd, path: &str) -> Result<File, Failure> {
+    new_root::open(root, path, OFlags::RDONLY | OFlags::NONBLOCK)
+        .map(File::from)
+        .map_err(|errno| missing_or(path, &errno.into()))
 }
 
 /// For kernels without fsopen(2): a mount point of its own below `/run`.
@@ -83,13 +108,15 @@ fn with_mount_point<T>(
 fn read_open(mut file: File, path: &str, offset: u64, size: Option<u64>) -> Result<Secret, Failure> {
     let failed = |error: io::Error| os(format!("read key file {path}"), &error);
     let about = file.metadata().map_err(failed)?;
-    if !about.is_file() {
+    let length = if about.file_type().is_block_device() {
+        file.seek(SeekFrom::End(0)).map_err(failed)?
+    } else if about.is_file() {
+        about.len()
+    } else {
         return Err(Failure::Other(format!("key file {path} is not a regular file")));
-    }
-    if offset > 0 {
-        file.seek(SeekFrom::Start(offset)).map_err(failed)?;
-    }
-    let there = about.len().saturating_sub(offset);
+    };
+    file.seek(SeekFrom::Start(offset)).map_err(failed)?;
+    let there = length.saturating_sub(offset);
     let wanted = usize::try_from(size.unwrap_or(there)).unwrap_or(usize::MAX);
     if wanted == 0 || wanted > KEY_FILE_MAX {
         return Err(Failure::Other(format!(

@@ -82,11 +82,16 @@ fn read_plan(sources: &Sources) -> Plan {
     plan
 }
 
+/// Where systemd looks for keys that nobody names.
+const KEY_DIRECTORY: &str = "/etc/cryptsetup-keys.d";
+
 /// What the image says besides the command line.
 fn image_facts(plan: &Plan) -> ImageFacts {
     let mut facts = ImageFacts::default();
-    if plan.luks.enabled
-        && plan.luks.crypttab
+    if !plan.luks.enabled {
+        return facts;
+    }
+    if plan.luks.crypttab
         && let Ok(text) = std::fs::read_to_string(CRYPTTAB)
     {
         let (entries, diagnostics) = cmdline::crypttab::parse(&text);
@@ -94,6 +99,12 @@ fn image_facts(plan: &Plan) -> ImageFacts {
             log::warn!("{CRYPTTAB}: {diagnostic}");
         }
         facts.crypttab = entries;
+    }
+    let anywhere =
+        plan.luks.keys.iter().map(|key| &key.path).filter(|path| std::fs::exists(path).unwrap_or(false));
+    facts.key_files.extend(anywhere.cloned());
+    for entry in std::fs::read_dir(KEY_DIRECTORY).into_iter().flatten().flatten() {
+        facts.key_files.extend(entry.path().to_str().map(str::to_owned));
     }
     facts
 }

@@ -1,81 +1,32 @@
-//! LUKS containers: which ones are wanted, with what they are tried, when somebody is asked.
+//! Encrypted containers (LUKS, plain, BitLocker, TrueCrypt): which ones are wanted, with what they are tried, when
+//! somebody is asked.
 //!
-//! One key derivation runs at a time: two containers of 1 GiB argon2id each must open on a 2 GiB machine.
+//! One key derivation runs at a time, whatever the memory: two containers of 1 GiB argon2id each must open on a 2 GiB
+//! machine, libcryptsetup and libdevmapper keep global state and may not be entered twice, and argon2 spreads over
+//! the CPUs by itself, so that there is little to be had from two at once.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
-use cmdline::plan::KeyDevice;
-
-use super::{Assembler, Requests, View};
-use crate::command::{Action, CryptOptions, Loudness, SecretSource};
+use super::{Assembler, Hold, Requests, View};
+use crate::command::{Action, Loudness, SecretSource};
 use crate::event::{CommandId, DevName, Failure, Outcome, SecretId};
 use crate::explain::{Node, State as NodeState};
-use crate::modules::kernel_requests;
 use crate::table::Device;
 use crate::time::Moment;
 
 mod choice;
+mod container;
+mod header;
+mod keys;
 mod question;
 mod report;
 #[cfg(test)]
 mod tests;
 
+use container::{Attempt, Container, State};
+use header::Header;
+use keys::Next;
 use question::Question;
-
-/// Wrong passphrases until a container is given up, unless crypttab's `tries=` says otherwise (dracut's number).
-const DEFAULT_TRIES: u32 = 5;
-
-/// A key file that may open a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Key {
-    path: String,
-    device: KeyDevice,
-    /// Devices on which it was looked for.
-    looked_on: BTreeSet<DevName>,
-    offset: u64,
-    size: Option<u64>,
-}
-
-/// What is being tried on a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Attempt {
-    KeyFile(String),
-    Held(SecretId),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
-    /// Waits for its turn, for a key device or for somebody to type.
-    Locked,
-    ReadingKey(CommandId, String),
-    Opening(CommandId, Attempt),
-    Open,
-    Failed(String),
-    /// Failed for a reason that is not its secret's.
-    Broken(String),
-}
-
-#[derive(Debug, Clone)]
-struct Container {
-    name: String,
-    uuid: String,
-    order: u64,
-    options: CryptOptions,
-    tries: Option<u32>,
-    /// How long its passphrase is asked for.
-    prompt_limit: Option<Duration>,
-    keys: VecDeque<Key>,
-    /// Until when a key device may still appear before somebody is asked.
-    keys_until: Moment,
-    /// Passphrases that had been typed before it was known: those do not count as wrong.
-    known_from: usize,
-    tried: BTreeSet<SecretId>,
-    /// Secrets read from key devices for this container.
-    read: Vec<SecretId>,
-    state: State,
-    note: Option<String>,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Modules {
@@ -85,7 +36,7 @@ enum Modules {
     Ready,
 }
 
-/// The assembler of LUKS containers.
+/// The assembler of encrypted containers.
 #[derive(Debug, Default)]
 pub struct Luks {
     containers: BTreeMap<DevName, Container>,
@@ -103,12 +54,8 @@ pub struct Luks {
     question: Option<Question>,
     prompt_until: Option<Moment>,
     waiting_for_key: Option<Moment>,
-}
-
-impl Container {
-    fn is_hopeless(&self) -> bool {
-        matches!(self.state, State::Failed(_) | State::Broken(_))
-    }
+    /// Remarks that were made already.
+    said: BTreeSet<String>,
 }
 
 impl Luks {
@@ -121,7 +68,7 @@ impl Luks {
         let mut devices: Vec<&Device> = view
             .table
             .iter()
-            .filter(|device| choice::is_luks(device))
+            .filter(|device| choice::may_be_one(view, device))
             .filter(|device| {
                 !self.containers.contains_key(&device.name) && !self.twins.contains_key(&device.name)
             })
@@ -146,7 +93,12 @@ impl Luks {
             }
             // A selector may be a part of several UUIDs; the mappings cannot share its name.
             if self.containers.values().any(|other| other.name == container.name && !other.is_hopeless()) {
-                container.name = choice::default_name(&container.uuid);
+                container.name = choice::default_name(&container.uuid, &device.name);
+            }
+            for remark in std::mem::take(&mut container.remarks) {
+                if self.said.insert(remark.clone()) {
+                    requests.ask(Action::Say(Loudness::Warning, remark));
+                }
             }
             container.known_from = self.typed.len();
             if self.opened_orphans.contains(&container.uuid) {
@@ -156,24 +108,19 @@ impl Luks {
         }
     }
 
-    /// Asks for the modules that a container needs; true once all answers are in.
-    fn modules_ready(&mut self, view: View<'_>, name: &DevName, requests: &mut Requests<'_>) -> bool {
-        let Some(device) = view.table.get(name) else { return false };
-        let wanted = choice::modules_for(device);
-        ready(&mut self.modules, wanted, requests)
-    }
-
     /// Starts the next attempt, if none is under way. Returns whether something was started.
     fn attempt(&mut self, view: View<'_>, requests: &mut Requests<'_>) -> bool {
         if self.is_opening() {
             return false;
         }
         for name in self.locked() {
-            if !self.modules_ready(view, &name, requests) {
-                continue;
-            }
             let typed = self.typed.clone();
             let Some(container) = self.containers.get_mut(&name) else { continue };
+            let Some(header) = container.header(view, &name) else { continue };
+            let wanted = choice::modules_for(view, &name, container, header.as_ref());
+            if !ready(&mut self.modules, wanted, requests) {
+                continue;
+            }
             if let Some(other) = view
                 .table
                 .iter()
@@ -183,28 +130,25 @@ impl Luks {
                     State::Broken(format!("the name {} is taken by {}", container.name, other.name));
                 return true;
             }
-            let attempt = next_key(view, container, &mut self.modules, requests);
+            let attempt = keys::next(view, container, &mut self.modules, requests);
             let (attempt, secret) = match attempt {
                 Next::Try(path, source) => (Attempt::KeyFile(path), source),
                 Next::Reading => return true,
                 Next::Loading => continue,
-                Next::Nothing => {
-                    let mut held = container.read.iter().chain(&typed);
-                    match held.find(|secret| !container.tried.contains(secret)).copied() {
-                        Some(secret) => (Attempt::Held(secret), SecretSource::Held(secret)),
-                        None => continue,
-                    }
-                }
+                Next::Nothing => match container.next_held(&typed) {
+                    Some(secret) => (Attempt::Held(secret), SecretSource::Held(secret)),
+                    None => continue,
+                },
             };
+            let mut options = container.options.clone();
+            options.header = header;
             if let Attempt::Held(secret) = &attempt {
                 container.tried.insert(*secret);
             }
-            let id = requests.ask(Action::OpenCrypt {
-                device: name.clone(),
-                name: container.name.clone(),
-                secret,
-                options: container.options.clone(),
-            });
+            container.settle_hash(&attempt, &mut options);
+            let device = name.clone();
+            let id =
+                requests.ask(Action::OpenCrypt { device, name: container.name.clone(), secret, options });
             container.state = State::Opening(id, attempt);
             return true;
         }
@@ -229,14 +173,6 @@ impl Luks {
     }
 }
 
-enum Next {
-    Try(String, SecretSource),
-    Reading,
-    /// The key device's file system still needs its driver.
-    Loading,
-    Nothing,
-}
-
 /// Asks once for these modules; true once the answer is in.
 fn ready(modules: &mut BTreeMap<String, Modules>, wanted: Vec<String>, requests: &mut Requests<'_>) -> bool {
     let state = modules.entry(wanted.join(",")).or_default();
@@ -244,35 +180,6 @@ fn ready(modules: &mut BTreeMap<String, Modules>, wanted: Vec<String>, requests:
         *state = Modules::Asked(requests.ask(Action::LoadModules(wanted)));
     }
     *state == Modules::Ready
-}
-
-/// The next key file of a container that can be had now.
-///
-/// A key that lies elsewhere stays in the list: another device may match, or the same one come again.
-fn next_key(
-    view: View<'_>,
-    container: &mut Container,
-    modules: &mut BTreeMap<String, Modules>,
-    requests: &mut Requests<'_>,
-) -> Next {
-    for (index, key) in container.keys.iter_mut().enumerate() {
-        let path = key.path.clone();
-        if key.device == KeyDevice::Initramfs {
-            let source = SecretSource::File { path: path.clone(), offset: key.offset, size: key.size };
-            container.keys.remove(index);
-            return Next::Try(path, source);
-        }
-        let Some((device, fstype)) = choice::key_device(view, &key.device, &key.looked_on) else { continue };
-        if !ready(modules, kernel_requests::for_filesystem(&fstype), requests) {
-            return Next::Loading;
-        }
-        key.looked_on.insert(device.clone());
-        let (offset, size) = (key.offset, key.size);
-        let action = Action::ReadKey { device, fstype, path: path.clone(), offset, size };
-        container.state = State::ReadingKey(requests.ask(action), path);
-        return Next::Reading;
-    }
-    Next::Nothing
 }
 
 impl Assembler for Luks {
@@ -285,7 +192,7 @@ impl Assembler for Luks {
         self.ask(view, requests);
     }
 
-    fn answer(&mut self, _view: View<'_>, id: CommandId, result: &Result<Outcome, Failure>) -> bool {
+    fn answer(&mut self, view: View<'_>, id: CommandId, result: &Result<Outcome, Failure>) -> bool {
         if let Some(state) = self.modules.values_mut().find(|state| **state == Modules::Asked(id)) {
             // A missing module shows when the container is opened, with a better message; it may also be built in.
             *state = Modules::Ready;
@@ -300,7 +207,7 @@ impl Assembler for Luks {
             return true;
         }
         let ours = self.containers.iter_mut().find(|(_, container)| match &container.state {
-            State::ReadingKey(asked, _) | State::Opening(asked, _) => *asked == id,
+            State::ReadingKey(asked, _) | State::Opening(asked, _) | State::Closing(asked) => *asked == id,
             _ => false,
         });
         let Some((name, container)) = ours else { return false };
@@ -316,10 +223,21 @@ impl Assembler for Luks {
                 container.note = Some(format!("key {path}: {failure}"));
                 container.state = State::Locked;
             }
+            (State::Closing(_), Ok(_)) => container.state = State::Closed,
+            (State::Closing(_), Err(failure)) => {
+                container.note = Some(format!("could not be closed: {failure}"));
+                container.state = State::Closed;
+            }
             (State::Opening(_, attempt), Ok(_)) => {
                 container.state = State::Open;
                 if let Attempt::Held(secret) = attempt {
                     self.useful.insert(secret);
+                }
+                if container.keysource {
+                    // Its file system still has to be found.
+                    let until = view.now.after(view.plan.luks.key_timeout);
+                    let others = self.containers.values_mut().filter(|one| !one.keys.is_empty());
+                    others.for_each(|one| one.keys_until = one.keys_until.max(until));
                 }
             }
             (
@@ -342,8 +260,16 @@ impl Assembler for Luks {
 
     fn typed(&mut self, secret: SecretId) {
         // The consoles take one answer per question.
-        self.question = None;
+        let question = self.question.take();
         self.prompt_until = None;
+        // Without a header nothing tells a wrong passphrase: only what was typed for this very container is its own.
+        if let Some([name]) = question.as_ref().map(Question::of)
+            && let Some(container) = self.containers.get_mut(name)
+            && container.is_plain()
+        {
+            container.typed.push(secret);
+            return;
+        }
         if !self.typed.contains(&secret) {
             self.typed.push(secret);
         }
@@ -363,9 +289,7 @@ impl Assembler for Luks {
             }
         }
         self.twins.retain(|twin, first| twin != name && first != name);
-        for key in self.containers.values_mut().flat_map(|container| &mut container.keys) {
-            key.looked_on.remove(name);
-        }
+        self.containers.values_mut().for_each(|container| container.forget(name));
     }
 
     fn retry(&mut self) {
@@ -388,14 +312,47 @@ impl Assembler for Luks {
 
     fn is_busy(&self) -> bool {
         self.is_opening()
-            || self.containers.values().any(|one| matches!(one.state, State::ReadingKey(..)))
+            || self
+                .containers
+                .values()
+                .any(|one| matches!(one.state, State::ReadingKey(..) | State::Closing(_)))
             || self.modules.values().any(|state| matches!(state, Modules::Asked(_)))
     }
 
     fn has_failed(&self, view: View<'_>) -> bool {
         self.containers.values().any(Container::is_hopeless)
             && self.containers.values().all(|one| one.is_hopeless() || one.state == State::Open)
-            && choice::unseen_selectors(view).next().is_none()
+            && choice::unseen_selectors(view, &self.containers).next().is_none()
+    }
+
+    fn hold(&self, view: View<'_>) -> Hold {
+        if !view.plan.luks.enabled {
+            return Hold::No;
+        }
+        // A container whose header does not come is missing itself.
+        let working = |(name, one): (&DevName, &Container)| {
+            one.holds_root
+                && match one.state {
+                    State::Locked => one.header(view, name).is_some(),
+                    State::ReadingKey(..) | State::Opening(..) => true,
+                    _ => false,
+                }
+        };
+        if self.containers.iter().any(working) {
+            return Hold::Working;
+        }
+        let headless = self.containers.values().any(|one| one.holds_root && one.state == State::Locked);
+        let missing = headless
+            || choice::unseen_selectors(view, &self.containers).any(|selector| !selector.keysource)
+            || choice::unseen_rows(view, &self.containers).next().is_some();
+        if missing { Hold::Missing } else { Hold::No }
+    }
+
+    fn wind_up(&mut self, requests: &mut Requests<'_>) {
+        for container in self.containers.values_mut().filter(|one| one.keysource && one.state == State::Open)
+        {
+            container.state = State::Closing(requests.ask(Action::RemoveDm(container.name.clone())));
+        }
     }
 
     fn is_asking(&self) -> bool {
@@ -414,9 +371,12 @@ impl Assembler for Luks {
     }
 
     fn missing(&self, view: View<'_>) -> Vec<Node> {
-        choice::unseen_selectors(view)
-            .map(|id| Node::new(NodeState::Missing, format!("no LUKS container matches {id}")))
-            .collect()
+        let selectors = choice::unseen_selectors(view, &self.containers)
+            .map(|selector| format!("no encrypted container matches {}", selector.id));
+        let rows = choice::unseen_rows(view, &self.containers).map(|row| {
+            format!("{}, the container of {} in crypttab, has not shown up", row.device_field, row.name)
+        });
+        selectors.chain(rows).map(|text| Node::new(NodeState::Missing, text)).collect()
     }
 
     fn remedies(&self, view: View<'_>) -> Vec<String> {

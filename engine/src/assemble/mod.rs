@@ -50,6 +50,17 @@ impl Requests<'_> {
     }
 }
 
+/// Whether the root may be mounted although it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hold {
+    /// Nothing speaks against it.
+    No,
+    /// Something that was named explicitly has not shown up: a little patience.
+    Missing,
+    /// Something that was named explicitly is being worked on or asked for.
+    Working,
+}
+
 /// One kind of storage.
 pub trait Assembler {
     /// Devices to be kept from everybody else (`Some` is what they belong to, see [`Table::claim`]) or given back
@@ -90,6 +101,17 @@ pub trait Assembler {
     fn has_failed(&self, view: View<'_>) -> bool {
         let _ = view;
         false
+    }
+
+    /// Whether the root is to wait for what was asked for besides it.
+    fn hold(&self, view: View<'_>) -> Hold {
+        let _ = view;
+        Hold::No
+    }
+
+    /// The root is mounted: undo what was only needed on the way. [`Assembler::is_busy`] holds the hand-over up.
+    fn wind_up(&mut self, requests: &mut Requests<'_>) {
+        let _ = requests;
     }
 
     /// Whether it waits for somebody to type.

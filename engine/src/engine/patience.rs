@@ -3,6 +3,7 @@
 use cmdline::plan::{EmergencyAction, FailurePlan, Patience};
 
 use super::{Actions, Engine, FIRST_WORD, LAST_HOPE, OTHER_DRIVERS, QUIET, SECOND_WORD, STALLED, StopReason};
+use crate::assemble::Hold;
 use crate::command::{Action, GiveUp, Loudness};
 use crate::root::Stage;
 use crate::time::Moment;
@@ -53,8 +54,26 @@ impl Engine {
     /// Nothing more is to be expected of devices and drivers, and the wanted root is not among them.
     pub(super) fn is_stuck(&self, now: Moment) -> bool {
         self.goal.stage == Stage::Wanted
+            && !self.held
             && self.is_quiet(now)
             && self.other_drivers_asked.is_some_and(|asked| now >= asked.after(OTHER_DRIVERS))
+    }
+
+    /// Whether the root, which is there, waits for something else that was named.
+    pub(super) fn is_held(&self, now: Moment) -> bool {
+        let out_of_time = match self.plan.patience {
+            Patience::Total(limit) => now >= self.started.after(limit),
+            _ => false,
+        };
+        if out_of_time || self.goal.by_hand.is_some() {
+            return false;
+        }
+        let view = self.view(now);
+        match self.assemblers.iter().map(|one| one.hold(view)).max() {
+            Some(Hold::Working) => true,
+            Some(Hold::Missing) => !self.coldplugged || now < self.last_change.after(LAST_HOPE),
+            Some(Hold::No) | None => false,
+        }
     }
 
     fn give_up_at(&self, now: Moment) -> Option<Moment> {

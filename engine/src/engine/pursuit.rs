@@ -83,6 +83,8 @@ impl Engine {
             if self.goal.replaced_meanwhile && !self.is_right_after_all(now, &name) {
                 return;
             }
+            let mut requests = Requests { next: &mut self.next_command, actions };
+            self.assemblers.iter_mut().for_each(|one| one.wind_up(&mut requests));
             // A mapping that is half made must not be left behind.
             let busy = self.assemblers.iter().any(|one| one.is_busy());
             if busy || self.goal.handover_failure.is_some() || !self.pass(now, BreakPoint::Cleanup, actions) {
@@ -97,8 +99,13 @@ impl Engine {
     }
 
     fn find(&mut self, now: Moment, actions: &mut Actions) {
+        self.held = false;
         let Some(device) = self.goal.candidate(&self.plan, &self.table) else { return };
         let (name, fstypes) = (device.name.clone(), root::fstypes(&self.plan, device));
+        self.held = self.is_held(now);
+        if self.held {
+            return;
+        }
         if !self.pass(now, BreakPoint::PreMount, actions) {
             return;
         }

@@ -334,6 +334,7 @@ pub fn judge(world: &World, plan: &Plan) -> Expected {
         Patience::Total(_) => false,
     };
     let must_reach = patient
+        && !may_be_held(world, plan, &sure)
         && candidates.iter().any(|at| {
             let sibling = world.volumes[*at].sibling;
             sure.contains(at)
@@ -375,6 +376,17 @@ fn fits(at: usize, world: &World) -> bool {
 fn something_may_fail(world: &World, plan: &Plan) -> bool {
     plan.luks.enabled && world.volumes.iter().any(|volume| volume.luks.is_some())
         || world.volumes.iter().any(|volume| !volume.mountable || volume.sibling.is_some())
+}
+
+/// Whether the root may have to wait for ever for another container, one that is named and that nobody opens.
+fn may_be_held(world: &World, plan: &Plan, sure: &BTreeSet<usize>) -> bool {
+    let typed: BTreeSet<u32> = world.typed.iter().map(|(_, secret)| *secret).collect();
+    let wrong = world.typed.len() as u32;
+    (0..world.volumes.len()).any(|at| {
+        selector_of(world, plan, at).is_some()
+            && world.volumes[at].luks.is_some()
+            && !opens(world, plan, at, sure, &typed, wrong, true)
+    })
 }
 
 /// The volume and every container around it.

@@ -99,7 +99,7 @@ fn run(
     let timing = Timing::invent(&mut rng);
     let retries = rng.percent(30);
     let mut machine = Machine::new(world, plan, timing, rng);
-    let image = ImageFacts { crypttab: world.crypttab.clone() };
+    let image = ImageFacts { crypttab: world.crypttab.clone(), ..ImageFacts::default() };
     let mut engine = Engine::new(plan.clone(), image);
     let mut checks = Checks {
         world,

@@ -1,38 +1,72 @@
-//! Which LUKS containers are wanted, under what name, with which keys.
+//! Which containers are wanted, under what name, as what, with which keys.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use cmdline::crypttab::{CryptKey, CryptOptions as RowOptions, CrypttabEntry};
+use cmdline::crypttab::{CryptKey, CryptKind, CryptOptions as RowOptions, CrypttabEntry, HeaderPlace};
 use cmdline::plan::{Discards, KeyDevice, KeyTarget, LuksIdKind, LuksSelector, RootSpec};
-use ondisk::{Kind, Signature};
+use ondisk::Kind;
 
-use super::{Container, DEFAULT_TRIES, Key, State};
+use super::container::{Container, Key, State};
+use super::header::{self, Header};
 use crate::assemble::View;
-use crate::command::CryptOptions;
+use crate::command::{CryptFormat, CryptOptions, HeaderSource, PlainFormat, TcryptFormat};
+use crate::crypto_modules;
 use crate::event::DevName;
 use crate::matching;
+use crate::modules::kernel_requests;
 use crate::table::{Device, Table};
 
-/// Whether the device holds a LUKS container and nothing else, and nobody else has claimed it.
+/// Wrong passphrases until a container is given up, unless crypttab's `tries=` says otherwise (dracut's number).
+const DEFAULT_TRIES: u32 = 5;
+
+/// systemd's cipher of plain mappings (cryptsetup.c, the same as cryptsetup's before 2.7).
+const PLAIN_CIPHER: &str = "aes-cbc-essiv:sha256";
+
+/// Whether the device holds a LUKS header and nothing else.
 pub fn is_luks(device: &Device) -> bool {
     device.is_free()
         && device.signature().is_some_and(|signature| matches!(signature.kind, Kind::Luks1 | Kind::Luks2))
 }
 
+/// Whether the device says by itself that it is encrypted.
+pub fn is_encrypted(device: &Device) -> bool {
+    is_luks(device)
+        || device.is_free() && device.signature().is_some_and(|signature| signature.kind == Kind::BitLocker)
+}
+
+/// Whether it may be a container, by its content or because somebody says so.
+pub fn may_be_one(view: View<'_>, device: &Device) -> bool {
+    is_encrypted(device) || device.content().is_some() && device.is_free() && knows_more(view)
+}
+
+/// Whether anybody speaks of containers that have no header of their own.
+fn knows_more(view: View<'_>) -> bool {
+    let luks = &view.plan.luks;
+    !luks.data.is_empty()
+        || !luks.options.is_empty() && luks.selectors.iter().any(|one| one.kind != LuksIdKind::Uuid)
+        || rows(view).any(|row| row.options.kind != CryptKind::Luks || row.options.header.is_some())
+}
+
+/// The rows of crypttab that are used.
+fn rows<'a>(view: View<'a>) -> impl Iterator<Item = &'a CrypttabEntry> {
+    view.image.crypttab.iter().filter(move |_| view.plan.luks.crypttab)
+}
+
+/// Whether a device-mapper device is an opened container; verity's devices are not.
+fn is_mapping(device: &Device) -> bool {
+    let uuid = device.facts.dm.as_ref().map_or("", |dm| dm.uuid.as_str());
+    uuid.starts_with("CRYPT-") && !uuid.starts_with("CRYPT-VERITY")
+}
+
 /// The mapping of an opened container, whoever opened it.
 pub fn mapping_of<'a>(table: &'a Table, device: &'a Device) -> Option<&'a DevName> {
-    table
-        .holders(&device.name)
-        .find(|holder| holder.facts.dm.as_ref().is_some_and(|dm| dm.uuid.starts_with("CRYPT-LUKS")))
-        .map(|holder| &holder.name)
+    table.holders(&device.name).find(|holder| is_mapping(holder)).map(|holder| &holder.name)
 }
 
 /// Containers that are open, whoever opened them.
 pub fn mapped(table: &Table) -> BTreeSet<&DevName> {
-    let is_mapping =
-        |device: &&Device| device.facts.dm.as_ref().is_some_and(|dm| dm.uuid.starts_with("CRYPT-LUKS"));
-    table.iter().filter(is_mapping).flat_map(|device| &device.facts.slaves).collect()
+    table.iter().filter(|device| is_mapping(device)).flat_map(|device| &device.facts.slaves).collect()
 }
 
 /// Whether any container at all may be wanted now: spares a look at each of them at every event.
@@ -41,87 +75,223 @@ pub fn may_want_any(view: View<'_>) -> bool {
     let names_a_mapping = matches!(&view.plan.root.spec, Some(RootSpec::Path(path))
         if path.starts_with("/dev/mapper/"));
     luks.enabled
-        && (view.stuck || names_a_mapping || !luks.selectors.is_empty() || view.plan.auto == Some(true))
+        && (view.stuck
+            || names_a_mapping
+            || !luks.selectors.is_empty()
+            || view.plan.auto == Some(true)
+            || rows(view).any(|row| row.options.initrd))
 }
 
 /// Modules without which the container cannot be opened or mapped.
-pub fn modules_for(device: &Device) -> Vec<String> {
-    let cipher = device.signature().and_then(|signature| signature.cipher.as_deref());
-    // cryptsetup's own default since 1.6, for a header that does not tell.
-    crate::crypto_modules::modules_for(cipher.unwrap_or("aes-xts-plain64"))
+pub fn modules_for(
+    view: View<'_>,
+    data: &DevName,
+    container: &Container,
+    header: Option<&HeaderSource>,
+) -> Vec<String> {
+    let cipher_of = |name: &DevName| view.table.get(name)?.signature()?.cipher.as_deref();
+    let own = cipher_of(data);
+    match &container.options.format {
+        CryptFormat::Plain(plain) => crypto_modules::modules_for(&plain.cipher),
+        CryptFormat::BitLocker => crypto_modules::for_bitlocker(own),
+        CryptFormat::Tcrypt(_) => crypto_modules::for_tcrypt(),
+        CryptFormat::Luks => {
+            let cipher = match header {
+                Some(HeaderSource::Device(name)) => cipher_of(name),
+                Some(_) => container.cipher.as_deref(),
+                None => own,
+            };
+            // cryptsetup's own default since 1.6, for a header that does not tell.
+            let mut names = crypto_modules::modules_for(cipher.unwrap_or("aes-xts-plain64"));
+            if let Some(HeaderSource::FileOn { fstype, .. }) = header {
+                names.extend(kernel_requests::for_filesystem(fstype));
+            }
+            names
+        }
+    }
 }
 
 /// The container to open, if this device is wanted now.
 pub fn wanted(view: View<'_>, device: &Device) -> Option<Container> {
     let luks = &view.plan.luks;
-    let signature = device.signature()?;
-    let uuid = signature.uuid.clone().unwrap_or_default();
-    let row =
-        view.image.crypttab.iter().filter(|_| luks.crypttab).find(|row| is_row_of(row, device, view.table));
-    let selector = luks.selectors.iter().find(|selector| selects(selector, device, view.table));
+    let own =
+        device.signature().and_then(|signature| signature.uuid.as_deref()).filter(|_| is_encrypted(device));
+    let data = luks.data.iter().find(|(_, spec)| matching::is_named_by(spec, device, view.table));
+    let uuid = data.map(|(id, _)| id.as_str()).or(own).unwrap_or_default().to_owned();
+    let row = rows(view).find(|row| is_row_of(row, device, view.table));
+    let selector = luks.selectors.iter().find(|selector| selects(selector, device, view));
+    let options = options(view, row, selector, &uuid);
+    let header = match (&options.header, data) {
+        (Some(place), _) => Some(Header::Named(place.clone())),
+        (None, Some((id, _))) if options.kind == CryptKind::Luks => Some(Header::WithUuid(id.clone())),
+        _ => None,
+    };
+    let told = row.is_some() || data.is_some() || selector.is_some_and(|one| may_be_bare(one, device));
+    let format = format_of(view, device, &options, header.is_some(), told)?;
     let name = match selector {
         Some(selector) => selector
             .name
             .clone()
             .or_else(|| row.map(|row| row.name.clone()))
             .unwrap_or_else(|| format!("luks-{}", selector.id)),
-        None => row.map_or_else(|| default_name(&uuid), |row| row.name.clone()),
+        None => row.map_or_else(|| default_name(&uuid, &device.name), |row| row.name.clone()),
     };
     let skipped = row.is_some_and(|row| row.options.noauto || row.options.scratch);
     let is_root = matches!(&view.plan.root.spec, Some(RootSpec::Path(path))
         if path.strip_prefix("/dev/mapper/") == Some(name.as_str()));
+    let attached = row.is_some_and(|row| row.options.initrd) && !skipped;
     let yes = match (selector, view.plan.auto) {
         (Some(_), _) => true,
         (None, _) if !luks.selectors.is_empty() => false,
+        (None, _) if attached => true,
         (None, Some(auto)) => auto && !skipped,
         (None, None) => is_root || (view.stuck && !skipped),
     };
-    yes.then(|| container(view, device, signature, name, uuid, row))
+    if !yes {
+        return None;
+    }
+    let keysource = selector.is_some_and(|selector| selector.keysource);
+    let mut container = container(view, device, Named { name, uuid, row, keysource }, options, format);
+    container.header = header;
+    container.holds_root =
+        (selector.is_some() || attached) && !keysource && !row.is_some_and(|row| row.options.nofail);
+    Some(container)
+}
+
+/// As what the device is to be opened; `None` if nothing says that it is a container.
+fn format_of(
+    view: View<'_>,
+    device: &Device,
+    options: &RowOptions,
+    detached: bool,
+    told: bool,
+) -> Option<CryptFormat> {
+    if !device.is_free() {
+        return None;
+    }
+    match options.kind {
+        CryptKind::Plain if told => Some(CryptFormat::Plain(PlainFormat {
+            cipher: options.cipher.clone().unwrap_or_else(|| PLAIN_CIPHER.to_owned()),
+            hash: options.hash.clone(),
+            key_size: options.key_bits.unwrap_or(256) / 8,
+            sector_size: options.sector_size.unwrap_or(512),
+            offset: options.offset,
+            skip: options.skip,
+        })),
+        CryptKind::Tcrypt if told => Some(CryptFormat::Tcrypt(TcryptFormat {
+            hidden: options.tcrypt.hidden,
+            system: options.tcrypt.system,
+            veracrypt: options.tcrypt.veracrypt,
+            pim: options.tcrypt.pim,
+            keyfiles: options.tcrypt.keyfiles.clone(),
+        })),
+        CryptKind::Bitlk if told => Some(CryptFormat::BitLocker),
+        CryptKind::Luks if detached && told => Some(CryptFormat::Luks),
+        _ if is_luks(device) => (!is_header(view, device)).then_some(CryptFormat::Luks),
+        _ => is_encrypted(device).then_some(CryptFormat::BitLocker),
+    }
+}
+
+/// Whether a selector that is not about the header may mean this device although it has none.
+///
+/// A drive's serial number is that of its partitions too: there only a device without any content can be meant.
+fn may_be_bare(selector: &LuksSelector, device: &Device) -> bool {
+    match selector.kind {
+        LuksIdKind::Uuid => false,
+        LuksIdKind::PartUuid => true,
+        LuksIdKind::Serial => {
+            device.content().is_some_and(|content| content.signatures.is_empty() && content.table.is_none())
+        }
+    }
+}
+
+/// Whether the LUKS header on this device belongs to data elsewhere.
+fn is_header(view: View<'_>, device: &Device) -> bool {
+    let luks = &view.plan.luks;
+    let is_at = |place: Option<&HeaderPlace>| matches!(place, Some(HeaderPlace::Device(place)) if header::is_place(place, device));
+    luks.data
+        .iter()
+        .any(|(id, spec)| header::has_uuid(device, id) && !matching::is_named_by(spec, device, view.table))
+        || rows(view).any(|row| is_at(row.options.header.as_ref()))
+        || luks.options.iter().any(|(_, words)| is_at(RowOptions::read(words).0.header.as_ref()))
 }
 
 /// The mapping's name when nobody gave one. The UUID field of a header holds any text: only harmless letters are taken.
-pub fn default_name(uuid: &str) -> String {
+/// Volumes without UUID are named after their device, as udisks does.
+pub fn default_name(uuid: &str, device: &DevName) -> String {
     let harmless = |letter: char| if letter.is_ascii_alphanumeric() || letter == '-' { letter } else { '_' };
-    format!("luks-{}", uuid.chars().map(harmless).collect::<String>())
+    let id = if uuid.is_empty() { device.0.as_str() } else { uuid };
+    format!("luks-{}", id.chars().map(harmless).collect::<String>())
+}
+
+/// What a container is called, and who says so.
+struct Named<'a> {
+    name: String,
+    uuid: String,
+    row: Option<&'a CrypttabEntry>,
+    keysource: bool,
 }
 
 fn container(
     view: View<'_>,
     device: &Device,
-    signature: &Signature,
-    name: String,
-    uuid: String,
-    row: Option<&CrypttabEntry>,
+    named: Named<'_>,
+    options: RowOptions,
+    format: CryptFormat,
 ) -> Container {
     let luks = &view.plan.luks;
-    let options = options(view, row, &uuid);
-    let key = |path: &str, device: &KeyDevice, offset, size| Key {
+    let Named { name, uuid, row, keysource } = named;
+    let whole = match &format {
+        // systemd reads as much as the cipher wants, whatever keyfile-size= says.
+        CryptFormat::Plain(plain) => Some(u64::from(plain.key_size)),
+        _ => None,
+    };
+    let key = |path: &str, device: &KeyDevice, offset, size: Option<u64>| Key {
         path: path.to_owned(),
         device: device.clone(),
         looked_on: BTreeSet::new(),
         offset,
-        size,
+        size: whole.or(size),
     };
-    let mut keys: VecDeque<Key> = luks
-        .keys
-        .iter()
-        .filter(|key| match &key.target {
-            KeyTarget::All => true,
-            KeyTarget::Uuid(prefix) => plain(&uuid).starts_with(&plain(prefix)),
-            KeyTarget::Label(label) => signature.label.as_deref() == Some(label.as_bytes()),
-            KeyTarget::Path(path) => matching::is_path_of(path, device),
-        })
-        .map(|wanted| key(&wanted.path, &wanted.device, 0, None))
-        .collect();
-    if let Some(CryptKey::File { path, device }) = row.map(|row| &row.key) {
-        keys.push_back(key(path, device, options.keyfile_offset.unwrap_or(0), options.keyfile_size));
+    let mut keys = VecDeque::new();
+    let mut remarks = Vec::new();
+    let label = device.signature().and_then(|signature| signature.label.as_deref());
+    let ours = luks.keys.iter().filter(|key| match &key.target {
+        _ if keysource => false,
+        KeyTarget::All => true,
+        KeyTarget::Uuid(prefix) => plain(&uuid).starts_with(&plain(prefix)),
+        KeyTarget::Label(wanted) => label == Some(wanted.as_bytes()),
+        KeyTarget::Path(path) => matching::is_path_of(path, device),
+    });
+    for wanted in ours {
+        if let Some(remark) = unreadable(&wanted.path) {
+            remarks.push(remark);
+            continue;
+        }
+        // "Anywhere" begins with the initramfs itself.
+        if wanted.device == KeyDevice::Any && view.image.key_files.contains(&wanted.path) {
+            keys.push_back(key(&wanted.path, &KeyDevice::Initramfs, 0, None));
+        }
+        keys.push_back(key(&wanted.path, &wanted.device, 0, None));
+    }
+    match row.map(|row| &row.key) {
+        Some(CryptKey::File { path, device }) => {
+            keys.push_back(key(path, device, options.keyfile_offset.unwrap_or(0), options.keyfile_size));
+        }
+        _ => {
+            // systemd's place for keys that nobody names.
+            let path = format!("/etc/cryptsetup-keys.d/{name}.key");
+            if view.image.key_files.contains(&path) {
+                keys.push_back(key(&path, &KeyDevice::Initramfs, 0, None));
+            }
+        }
     }
     let tries = match options.tries {
         Some(0) => None,
         Some(tries) => Some(tries),
         None => Some(DEFAULT_TRIES),
     };
-    let elsewhere = keys.iter().any(|key| key.device != KeyDevice::Initramfs);
+    let elsewhere = keys.iter().any(Key::is_elsewhere);
     let patience = match options.keyfile_timeout {
         _ if !elsewhere => Duration::ZERO,
         Some(limit) => limit,
@@ -131,6 +301,8 @@ fn container(
         name,
         order: device.order,
         options: CryptOptions {
+            format,
+            header: None,
             discard: options.discard || may_discard(&luks.discards, &uuid),
             read_only: options.read_only || device.facts.read_only,
             no_read_workqueue: options.no_read_workqueue,
@@ -139,6 +311,10 @@ fn container(
             submit_from_crypt_cpus: options.submit_from_crypt_cpus,
             keyslot: options.key_slot,
         },
+        header: None,
+        cipher: options.cipher,
+        keysource,
+        holds_root: false,
         uuid,
         tries,
         prompt_limit: options.timeout.or(luks.prompt_timeout),
@@ -147,22 +323,55 @@ fn container(
         known_from: 0,
         tried: BTreeSet::new(),
         read: Vec::new(),
+        typed: Vec::new(),
         state: State::Locked,
         note: None,
+        remarks,
     }
 }
 
+/// Why a key file of this name cannot be used, by dracut's meaning of its ending.
+fn unreadable(path: &str) -> Option<String> {
+    let what = match path.rsplit_once('.')?.1 {
+        "gpg" => "is encrypted with GnuPG, which is not supported",
+        "img" => {
+            "is a LUKS image, which is not opened; put its content on a container and name that with rd.luks.uuid=keysource:ID"
+        }
+        _ => return None,
+    };
+    Some(format!("key file {path} {what}; the passphrase is asked for instead"))
+}
+
 /// crypttab options that hold for a container: its row's, then those of the command line, which win.
-fn options(view: View<'_>, row: Option<&CrypttabEntry>, uuid: &str) -> RowOptions {
+fn options(
+    view: View<'_>,
+    row: Option<&CrypttabEntry>,
+    selector: Option<&LuksSelector>,
+    uuid: &str,
+) -> RowOptions {
     let mut words = Vec::new();
+    // A container without a UUID of its own is meant by the id that selects it.
+    let id = if uuid.is_empty() { selector.map_or("", |selector| selector.id.as_str()) } else { uuid };
     for (target, options) in &view.plan.luks.options {
-        if target.as_ref().is_none_or(|target| plain(uuid).contains(&plain(target))) {
+        if target.as_ref().is_none_or(|target| plain(id).contains(&plain(target))) {
             words.extend(options.iter().cloned());
         }
     }
-    let (typed, _) = RowOptions::read(&words);
     let row = row.map(|row| row.options.clone()).unwrap_or_default();
+    if words.is_empty() {
+        return row;
+    }
+    let (typed, _) = RowOptions::read(&words);
     RowOptions {
+        kind: if typed.kind == CryptKind::Luks { row.kind } else { typed.kind },
+        header: typed.header.or(row.header),
+        cipher: typed.cipher.or(row.cipher),
+        hash: typed.hash.or(row.hash),
+        key_bits: typed.key_bits.or(row.key_bits),
+        sector_size: typed.sector_size.or(row.sector_size),
+        offset: if typed.offset == 0 { row.offset } else { typed.offset },
+        skip: if typed.skip == 0 { row.skip } else { typed.skip },
+        tcrypt: if typed.kind == CryptKind::Tcrypt { typed.tcrypt } else { row.tcrypt },
         read_only: typed.read_only || row.read_only,
         discard: typed.discard || row.discard,
         same_cpu_crypt: typed.same_cpu_crypt || row.same_cpu_crypt,
@@ -188,17 +397,27 @@ fn may_discard(discards: &Discards, uuid: &str) -> bool {
 }
 
 /// An id without dashes and in lower case: how dracut compares them.
-fn plain(id: &str) -> String {
+pub fn plain(id: &str) -> String {
     id.chars().filter(|letter| *letter != '-').flat_map(char::to_lowercase).collect()
 }
 
-fn selects(selector: &LuksSelector, device: &Device, table: &Table) -> bool {
+fn selects(selector: &LuksSelector, device: &Device, view: View<'_>) -> bool {
     let id = plain(&selector.id);
     if id.is_empty() {
         return false;
     }
+    let table = view.table;
     let seen = match selector.kind {
-        LuksIdKind::Uuid => device.signature().and_then(|signature| signature.uuid.clone()),
+        LuksIdKind::Uuid => {
+            let named = |(data, spec): &&(String, RootSpec)| {
+                (plain(data).contains(&id) || id.contains(&plain(data)))
+                    && matching::is_named_by(spec, device, table)
+            };
+            if view.plan.luks.data.iter().any(|data| named(&data)) {
+                return true;
+            }
+            device.signature().and_then(|signature| signature.uuid.clone()).filter(|_| is_encrypted(device))
+        }
         LuksIdKind::PartUuid => table.partition_entry(device).map(|entry| entry.uuid.clone()),
         LuksIdKind::Serial => {
             let whole = device.facts.parent.as_ref().and_then(|parent| table.get(parent)).unwrap_or(device);
@@ -222,42 +441,36 @@ fn is_row_of(row: &CrypttabEntry, device: &Device, table: &Table) -> bool {
     }
 }
 
-/// A device that may hold a key file and was not looked at for it yet, with its file-system type.
-pub fn key_device(
-    view: View<'_>,
-    wanted: &KeyDevice,
-    looked_on: &BTreeSet<DevName>,
-) -> Option<(DevName, String)> {
-    view.table
-        .iter()
-        .filter(|device| !looked_on.contains(&device.name))
-        .filter(|device| view.table.holders(&device.name).next().is_none())
-        .find_map(|device| {
-            let signature = device.signature().filter(|signature| signature.kind.is_filesystem())?;
-            let matches = match wanted {
-                KeyDevice::Initramfs => false,
-                KeyDevice::Any => true,
-                KeyDevice::Path(path) => path == &device.name.0 || matching::is_path_of(path, device),
-                KeyDevice::Uuid(prefix) => {
-                    signature.uuid.as_deref().is_some_and(|uuid| plain(uuid).starts_with(&plain(prefix)))
-                }
-                KeyDevice::Label(label) => signature.label.as_deref() == Some(label.as_bytes()),
-            };
-            matches.then(|| (device.name.clone(), signature.kind.name().to_owned()))
-        })
+/// Explicit containers that no device matches.
+pub fn unseen_selectors<'a>(
+    view: View<'a>,
+    known: &'a BTreeMap<DevName, Container>,
+) -> impl Iterator<Item = &'a LuksSelector> {
+    let is_one = move |device: &Device| {
+        known.contains_key(&device.name) || is_encrypted(device) && !is_header(view, device)
+    };
+    view.plan.luks.selectors.iter().filter(move |selector| {
+        view.plan.luks.enabled
+            && !view.table.iter().any(|device| selects(selector, device, view) && is_one(device))
+    })
 }
 
-/// Ids of explicit containers that no device matches.
-pub fn unseen_selectors<'a>(view: View<'a>) -> impl Iterator<Item = &'a str> {
-    view.plan
-        .luks
-        .selectors
-        .iter()
-        .filter(move |selector| {
-            view.plan.luks.enabled
-                && !view.table.iter().any(|device| is_luks(device) && selects(selector, device, view.table))
-        })
-        .map(|selector| selector.id.as_str())
+/// Rows of crypttab that are to be opened in the initramfs and whose device is not there.
+pub fn unseen_rows<'a>(
+    view: View<'a>,
+    known: &'a BTreeMap<DevName, Container>,
+) -> impl Iterator<Item = &'a CrypttabEntry> {
+    rows(view).filter(move |row| {
+        let options = &row.options;
+        view.plan.luks.enabled
+            && view.plan.luks.selectors.is_empty()
+            && options.initrd
+            && !(options.noauto || options.scratch || options.nofail)
+            && !view.table.iter().any(|device| {
+                is_row_of(row, device, view.table)
+                    && (known.contains_key(&device.name) || mapping_of(view.table, device).is_some())
+            })
+    })
 }
 
 /// Why a container is left alone, in the words of the command line.

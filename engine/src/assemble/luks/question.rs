@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Container, Luks, Modules, State};
+use super::container::{Container, State};
+use super::{Luks, Modules};
 use crate::assemble::{Requests, View};
 use crate::command::Action;
 use crate::event::DevName;
@@ -14,6 +15,13 @@ pub(super) struct Question {
     note: Option<String>,
     /// The containers that it is about.
     of: Vec<DevName>,
+}
+
+impl Question {
+    /// The containers that it is about.
+    pub(super) fn of(&self) -> &[DevName] {
+        &self.of
+    }
 }
 
 impl Luks {
@@ -37,10 +45,16 @@ impl Luks {
         let mut waiting = Vec::new();
         let mut left: Option<u32> = None;
         self.waiting_for_key = None;
+        let keysource_pending = self.containers.values().any(|one| {
+            one.keysource && matches!(one.state, State::Locked | State::ReadingKey(..) | State::Opening(..))
+        });
         for name in self.locked_or_reading() {
             let Some(container) = self.containers.get(&name) else { continue };
             if container.state != State::Locked {
                 waiting.push(name);
+                continue;
+            }
+            if container.header(view, &name).is_none() || (keysource_pending && !container.keys.is_empty()) {
                 continue;
             }
             if !container.keys.is_empty() && view.now < container.keys_until {
@@ -74,6 +88,13 @@ impl Luks {
             }
             self.prompt_until = None;
             return;
+        }
+        // What opens with any passphrase is asked for on its own, after the others.
+        let is_plain = |name: &DevName| self.containers.get(name).is_some_and(Container::is_plain);
+        if waiting.iter().any(|name| !is_plain(name)) {
+            waiting.retain(|name| !is_plain(name));
+        } else {
+            waiting.truncate(1);
         }
         let prompt = self.prompt(&waiting);
         let wrong =

@@ -1,6 +1,7 @@
 //! What the LUKS assembler has to say to an operator.
 
-use super::{Luks, State, choice};
+use super::container::State;
+use super::{Luks, choice};
 use crate::assemble::View;
 use crate::explain::{Node, State as NodeState};
 use crate::table::Device;
@@ -8,7 +9,8 @@ use crate::table::Device;
 impl Luks {
     /// One container's state.
     pub(super) fn explain_device(&self, view: View<'_>, device: &Device) -> Option<Node> {
-        if !choice::is_luks(device) {
+        let container = self.containers.get(&device.name);
+        if !choice::is_encrypted(device) && container.is_none() {
             return None;
         }
         if let Some(mapping) = choice::mapping_of(view.table, device) {
@@ -17,10 +19,14 @@ impl Luks {
         if let Some(first) = self.twins.get(&device.name) {
             return Some(Node::new(NodeState::Seen, format!("left alone: same LUKS UUID as {first}")));
         }
-        let Some(container) = self.containers.get(&device.name) else {
+        let Some(container) = container else {
             return Some(Node::new(NodeState::Seen, format!("not opened: {}", choice::why_not(view))));
         };
         Some(match &container.state {
+            State::Locked if container.header(view, &device.name).is_none() => {
+                let header = container.header.as_ref().map_or_else(String::new, super::Header::describe);
+                Node::new(NodeState::Waiting, format!("locked: waits for its header, {header}"))
+            }
             State::Locked if self.question.is_some() => {
                 Node::new(NodeState::Waiting, "locked: waits for a passphrase on the console")
             }
@@ -32,6 +38,9 @@ impl Luks {
             State::Opening(..) => Node::new(NodeState::Waiting, "the key is being derived"),
             State::Open => {
                 Node::new(NodeState::Waiting, format!("open, /dev/mapper/{} is on its way", container.name))
+            }
+            State::Closing(_) | State::Closed => {
+                Node::new(NodeState::Found, "held key files, which are not needed any more")
             }
             State::Failed(reason) | State::Broken(reason) => {
                 Node::new(NodeState::Failed, format!("could not be opened: {reason}"))
@@ -58,7 +67,7 @@ impl Luks {
         }
         let left_alone = view.table.iter().filter(|device| {
             view.plan.luks.enabled
-                && choice::is_luks(device)
+                && choice::is_encrypted(device)
                 && !self.containers.contains_key(&device.name)
                 && choice::mapping_of(view.table, device).is_none()
         });
@@ -67,7 +76,7 @@ impl Luks {
                 remedies.push(format!("if root lies in the container {}: rd.luks.uuid={uuid}", device.name));
             }
         }
-        if !view.plan.luks.enabled && view.table.iter().any(choice::is_luks) {
+        if !view.plan.luks.enabled && view.table.iter().any(choice::is_encrypted) {
             remedies.push("take rd.luks=0 off the command line if root lies in a LUKS container".to_owned());
         }
         remedies

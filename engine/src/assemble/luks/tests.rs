@@ -30,7 +30,7 @@ fn key(path: &str, device: KeyDevice, target: KeyTarget) -> LuksKey {
 }
 
 fn crypttab(text: &str) -> ImageFacts {
-    ImageFacts { crypttab: cmdline::crypttab::parse(text).0 }
+    ImageFacts { crypttab: cmdline::crypttab::parse(text).0, ..ImageFacts::default() }
 }
 
 fn typed(script: &mut Script, number: u64) -> Vec<(String, String)> {
@@ -337,7 +337,7 @@ fn names_do_not_collide() {
 
 #[test]
 fn a_hostile_uuid_makes_a_harmless_name() {
-    assert_eq!(super::choice::default_name("../../etc/passwd\n"), "luks-______etc_passwd_");
+    assert_eq!(super::choice::default_name("../../etc/passwd\n", &"sda".into()), "luks-______etc_passwd_");
 }
 
 #[test]

@@ -1,0 +1,125 @@
+//! One container: its state, its keys, what was tried on it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use cmdline::plan::KeyDevice;
+
+use super::header::Header;
+use crate::command::{CryptFormat, CryptOptions};
+use crate::event::{CommandId, DevName, SecretId};
+use crate::time::Moment;
+
+/// A key file that may open a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) path: String,
+    pub(super) device: KeyDevice,
+    /// Devices on which it was looked for.
+    pub(super) looked_on: BTreeSet<DevName>,
+    pub(super) offset: u64,
+    pub(super) size: Option<u64>,
+}
+
+impl Key {
+    /// Whether it lies on a device as such, without a file system (crypttab's `/dev/...` as key).
+    pub(super) fn is_raw(&self) -> bool {
+        self.device == KeyDevice::Initramfs && self.path.starts_with("/dev/")
+    }
+
+    /// Whether its device may still have to come.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.device != KeyDevice::Initramfs || self.is_raw()
+    }
+}
+
+/// What is being tried on a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Attempt {
+    KeyFile(String),
+    Held(SecretId),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum State {
+    /// Waits for its turn, for its header, for a key device or for somebody to type.
+    Locked,
+    ReadingKey(CommandId, String),
+    Opening(CommandId, Attempt),
+    Open,
+    /// It held key files, which are not needed any more.
+    Closing(CommandId),
+    Closed,
+    Failed(String),
+    /// Failed for a reason that is not its secret's.
+    Broken(String),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Container {
+    pub(super) name: String,
+    pub(super) uuid: String,
+    pub(super) order: u64,
+    pub(super) options: CryptOptions,
+    /// Where its header lies, if not before the data.
+    pub(super) header: Option<Header>,
+    /// Cipher of a header that cannot be looked at beforehand.
+    pub(super) cipher: Option<String>,
+    /// Only holds key files.
+    pub(super) keysource: bool,
+    /// Named explicitly: the root waits until it is open.
+    pub(super) holds_root: bool,
+    pub(super) tries: Option<u32>,
+    /// How long its passphrase is asked for.
+    pub(super) prompt_limit: Option<Duration>,
+    pub(super) keys: VecDeque<Key>,
+    /// Until when a key device may still appear before somebody is asked.
+    pub(super) keys_until: Moment,
+    /// Passphrases that had been typed before it was known: those do not count as wrong.
+    pub(super) known_from: usize,
+    pub(super) tried: BTreeSet<SecretId>,
+    /// Secrets read from key devices for this container.
+    pub(super) read: Vec<SecretId>,
+    /// Secrets typed for this container alone.
+    pub(super) typed: Vec<SecretId>,
+    pub(super) state: State,
+    pub(super) note: Option<String>,
+    /// What its owner should be told of what is asked for and cannot be done.
+    pub(super) remarks: Vec<String>,
+}
+
+impl Container {
+    pub(super) fn is_hopeless(&self) -> bool {
+        matches!(self.state, State::Failed(_) | State::Broken(_))
+    }
+
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.options.format, CryptFormat::Plain(_))
+    }
+
+    /// The next secret at hand that was not tried; `shared` are the passphrases typed for several.
+    pub(super) fn next_held(&self, shared: &[SecretId]) -> Option<SecretId> {
+        let shared = if self.is_plain() { &[] } else { shared };
+        let mut held = self.read.iter().chain(&self.typed).chain(shared);
+        held.find(|secret| !self.tried.contains(secret)).copied()
+    }
+
+    /// systemd's rule for plain mappings: a passphrase is hashed with RIPEMD-160 and a key file is not, unless `hash=`
+    /// says otherwise.
+    pub(super) fn settle_hash(&self, attempt: &Attempt, options: &mut CryptOptions) {
+        let CryptFormat::Plain(plain) = &mut options.format else { return };
+        let typed = matches!(attempt, Attempt::Held(secret) if self.typed.contains(secret));
+        match plain.hash.as_deref() {
+            Some("plain") => plain.hash = None,
+            None if typed => plain.hash = Some("ripemd160".to_owned()),
+            _ => {}
+        }
+    }
+
+    /// A device is gone: another one of its name is another one.
+    pub(super) fn forget(&mut self, name: &DevName) {
+        for key in &mut self.keys {
+            key.looked_on.remove(name);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! How an encrypted container is to be opened.
+
+use crate::event::{DevName, SecretId};
+
+/// Where the bytes that open a container come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// A secret that the caller already holds.
+    Held(SecretId),
+    /// A file of the initramfs, with crypttab's `keyfile-offset=` and `keyfile-size=` (bytes).
+    File {
+        /// Absolute path in the initramfs.
+        path: String,
+        /// Bytes to skip.
+        offset: u64,
+        /// Bytes to use; `None` is all.
+        size: Option<u64>,
+    },
+}
+
+/// What the container is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum CryptFormat {
+    /// LUKS 1 or 2.
+    #[default]
+    Luks,
+    /// No header at all.
+    Plain(PlainFormat),
+    /// BitLocker.
+    BitLocker,
+    /// TrueCrypt or VeraCrypt.
+    Tcrypt(TcryptFormat),
+}
+
+/// A mapping about which the device itself says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainFormat {
+    /// dm-crypt's cipher specification.
+    pub cipher: String,
+    /// How the secret becomes the key; `None`: the secret is the key.
+    pub hash: Option<String>,
+    /// Length of the key in bytes.
+    pub key_size: u32,
+    /// Sector size of the encryption in bytes.
+    pub sector_size: u32,
+    /// Where the data begins, in sectors of 512 bytes.
+    pub offset: u64,
+    /// Number of the first sector for the IV, in sectors of 512 bytes.
+    pub skip: u64,
+}
+
+/// How a TrueCrypt volume is looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TcryptFormat {
+    /// The hidden volume in it.
+    pub hidden: bool,
+    /// A partition of an encrypted system disk.
+    pub system: bool,
+    /// VeraCrypt's key derivations too.
+    pub veracrypt: bool,
+    /// VeraCrypt's personal iterations multiplier.
+    pub pim: Option<u32>,
+    /// Key files of the initramfs that are mixed into the passphrase.
+    pub keyfiles: Vec<String>,
+}
+
+/// A header that does not lie before its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderSource {
+    /// A device.
+    Device(DevName),
+    /// A file of the initramfs.
+    File(String),
+    /// A file on a device that is mounted for as long as the opening takes.
+    FileOn {
+        /// The device.
+        device: DevName,
+        /// Its file system.
+        fstype: String,
+        /// Path on it.
+        path: String,
+    },
+}
+
+/// How a mapping is to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CryptOptions {
+    /// What the container is.
+    pub format: CryptFormat,
+    /// Its header, if that lies elsewhere.
+    pub header: Option<HeaderSource>,
+    /// Pass discards through.
+    pub discard: bool,
+    /// Map read-only.
+    pub read_only: bool,
+    /// Bypass dm-crypt's read work queue.
+    pub no_read_workqueue: bool,
+    /// Bypass dm-crypt's write work queue.
+    pub no_write_workqueue: bool,
+    /// Use the submitting CPU's crypto.
+    pub same_cpu_crypt: bool,
+    /// Submit from the crypt CPUs.
+    pub submit_from_crypt_cpus: bool,
+    /// Only this keyslot.
+    pub keyslot: Option<u32>,
+}
