@@ -325,6 +325,10 @@ impl Engine {
                 self.pursue(now, &mut actions);
                 if self.at_break.is_none() {
                     self.assemble(now, &mut actions);
+                    if self.held {
+                        // What the root has waited for may just have failed for good.
+                        self.find(now, &mut actions);
+                    }
                     self.speak(now, &mut actions);
                     self.judge(now, &mut actions);
                 }

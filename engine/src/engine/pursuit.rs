@@ -98,7 +98,7 @@ impl Engine {
         }
     }
 
-    fn find(&mut self, now: Moment, actions: &mut Actions) {
+    pub(super) fn find(&mut self, now: Moment, actions: &mut Actions) {
         self.held = false;
         let Some(device) = self.goal.candidate(&self.plan, &self.table) else { return };
         let (name, fstypes) = (device.name.clone(), root::fstypes(&self.plan, device));

@@ -8,6 +8,8 @@ use crate::script::{Script, content, is_ask, is_open, is_switch, mounted, opened
 use crate::{Action, DevName, Event, Failure, ImageFacts, Outcome, SecretId, SecretSource};
 use cmdline::Plan;
 
+mod formats;
+
 const ID: &str = "c15167d9-e233-3846-c457-81ffc102baa0";
 
 fn luks() -> ondisk::Content {
