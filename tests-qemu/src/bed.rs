@@ -12,6 +12,7 @@ use crate::guest::GuestPrograms;
 use crate::image::{self, UnderTest};
 use crate::kernel::{Kernel, Series};
 use crate::rootfs::{self, Release};
+use crate::samples::Sample;
 
 /// Passphrase of every LUKS container of the bed.
 pub const PASSPHRASE: &str = "correct horse";
@@ -65,6 +66,8 @@ const DUMP_SIZE: u64 = 1;
 pub enum Disk {
     /// One that the builder VM makes: the recipe and the disk's variable in its script.
     Built(Arc<Recipe>, String),
+    /// The same, with volumes of other systems as further variables of the script; they can be attached themselves.
+    BuiltFrom(Arc<Recipe>, &'static [Sample], String),
     /// GPT with one partition that holds a probe root.
     Probe(Filesystem),
     /// The whole disk is ext4 with a probe root.
@@ -119,7 +122,13 @@ impl Bed {
     /// Image of a disk, made unless the cache has it.
     pub fn disk(&self, disk: &Disk) -> Result<PathBuf, Error> {
         match disk {
-            Disk::Built(recipe, variable) => Ok(self.build(recipe)?.join(variable)),
+            Disk::Built(recipe, variable) => Ok(self.build(recipe, &[])?.join(variable)),
+            Disk::BuiltFrom(recipe, samples, variable) => {
+                match samples.iter().find(|sample| sample.variable == variable) {
+                    Some(sample) => sample.fetch(&self.cache),
+                    None => Ok(self.build(recipe, samples)?.join(variable)),
+                }
+            }
             Disk::Probe(filesystem) => {
                 let filesystem = *filesystem;
                 let tree = self.probe_root(filesystem.name(), "sbin/init")?;
@@ -149,13 +158,17 @@ impl Bed {
 
     /// What the script that made the disk has left for the checks; empty for other disks.
     pub fn dump(&self, disk: &Disk) -> Result<String, Error> {
-        let Disk::Built(recipe, _) = disk else { return Ok(String::new()) };
-        let path = self.build(recipe)?.join("DUMP");
+        let built = match disk {
+            Disk::Built(recipe, _) => self.build(recipe, &[])?,
+            Disk::BuiltFrom(recipe, samples, _) => self.build(recipe, samples)?,
+            _ => return Ok(String::new()),
+        };
+        let path = built.join("DUMP");
         let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
         Ok(String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned())
     }
 
-    fn build(&self, recipe: &Recipe) -> Result<PathBuf, Error> {
+    fn build(&self, recipe: &Recipe, samples: &[Sample]) -> Result<PathBuf, Error> {
         let content = match recipe.tree {
             Tree::Probe => {
                 disk::plain_ext4(&self.probe_root("built", "sbin/init")?, "built-content", &self.cache)?
@@ -166,11 +179,15 @@ impl Bed {
         let mut targets: Vec<(&str, u64)> =
             recipe.disks.iter().map(|(variable, size)| (variable.as_str(), *size)).collect();
         targets.push(("DUMP", DUMP_SIZE));
+        let mut inputs = vec![("CONTENT", content)];
+        for sample in samples {
+            inputs.push((sample.variable, sample.fetch(&self.cache)?));
+        }
         let job = Job {
             name: &recipe.name,
             script,
             files: vec![("passphrase", PASSPHRASE.as_bytes().to_vec()), ("key", KEY.as_bytes().to_vec())],
-            inputs: vec![("CONTENT", content)],
+            inputs,
             targets,
             packages: recipe.packages.clone(),
             kernel: recipe.kernel,

@@ -111,7 +111,8 @@ impl Builder<'_> {
             kernel: kernel.vmlinuz.clone(),
             initrd,
             cmdline: "bare.rw=1 bare.init=/builder loglevel=4".to_owned(),
-            memory: 1024,
+            // Two key derivations of a gigabyte, one after the other.
+            memory: 2304,
             drives,
         };
         let guest = machine.start(self.accel, directory)?;

@@ -17,6 +17,8 @@ pub enum Step {
     Expect(String),
     /// Types a line.
     Type(String),
+    /// Types a line on the second serial line.
+    TypeElsewhere(String),
     /// Lets guest time pass; for what is about lateness itself.
     Pause(Duration),
     /// Runs a QMP command.
@@ -58,6 +60,7 @@ pub fn hold(mut guest: Guest, steps: &[Step], patience: Duration) -> Result<Conv
     let mut console: Vec<u8> = Vec::new();
     let mut read_up_to = 0;
     let mut monitor = None;
+    let mut console2 = None;
     let mut steps = steps.iter();
     let mut step = steps.next();
     let mut pause_over = None;
@@ -74,6 +77,20 @@ pub fn hold(mut guest: Guest, steps: &[Step], patience: Duration) -> Result<Conv
                     .write_all(format!("{line}\n").as_bytes())
                     .and_then(|()| guest.keyboard.flush())
                     .map_err(|error| Error::Bed(format!("typing {line:?}: {error}")))?,
+                Step::TypeElsewhere(line) => {
+                    if let (None, Some(listener)) = (&console2, &guest.console2) {
+                        let (stream, _) = listener
+                            .accept()
+                            .map_err(|error| Error::Bed(format!("the second serial line: {error}")))?;
+                        console2 = Some(stream);
+                    }
+                    let mut stream = console2
+                        .as_ref()
+                        .ok_or_else(|| Error::Bed("there is no second serial line".to_owned()))?;
+                    stream
+                        .write_all(format!("{line}\n").as_bytes())
+                        .map_err(|error| Error::Bed(format!("typing {line:?}: {error}")))?;
+                }
                 Step::Pause(length) => {
                     let over = *pause_over.get_or_insert_with(|| Instant::now() + *length);
                     if Instant::now() < over {

@@ -16,6 +16,7 @@ pub mod program;
 pub mod qemu;
 pub mod rootfs;
 mod run;
+pub mod samples;
 pub mod scenario;
 mod scenarios;
 pub mod verdict;

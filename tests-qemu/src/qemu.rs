@@ -79,7 +79,8 @@ pub struct Machine {
     pub kernel: PathBuf,
     /// Initramfs.
     pub initrd: PathBuf,
-    /// Kernel command line; the console is added.
+    /// Kernel command line; the console is added. `console=ttyS1` in it brings a second serial line, whose output goes
+    /// to `console2.log`.
     pub cmdline: String,
     /// Memory in MiB.
     pub memory: u32,
@@ -106,6 +107,8 @@ pub struct Guest {
     pub console: Receiver<Said>,
     /// QEMU connects here.
     pub monitor: UnixListener,
+    /// QEMU connects its second serial line here, if it has one.
+    pub console2: Option<UnixListener>,
 }
 
 impl Machine {
@@ -132,6 +135,18 @@ impl Machine {
         command.args(["-serial", "chardev:console"]);
         command.args(["-chardev", &format!("socket,id=monitor,path={}", socket.display())]);
         command.args(["-mon", "chardev=monitor,mode=control"]);
+        let console2 = match self.cmdline.contains("console=ttyS1") {
+            true => {
+                let path = socket.with_extension("console2");
+                let log = directory.join("console2.log");
+                let listener = UnixListener::bind(&path).map_err(Error::io(&path))?;
+                let (path, log) = (path.display(), log.display());
+                command.args(["-chardev", &format!("socket,id=console2,path={path},logfile={log}")]);
+                command.args(["-serial", "chardev:console2"]);
+                Some(listener)
+            }
+            false => None,
+        };
         command.args(["-chardev", &format!("file,id=verdict,path={}", verdict.display())]);
         command.args(["-device", "virtio-serial-pci", "-device"]);
         command.arg(format!("virtserialport,chardev=verdict,name={PORT}"));
@@ -177,7 +192,7 @@ impl Machine {
             }
             let _ = sender.send(Said::End);
         });
-        Ok(Guest { child, keyboard, console, monitor })
+        Ok(Guest { child, keyboard, console, monitor, console2 })
     }
 }
 
@@ -196,9 +211,10 @@ impl Drop for Guest {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if let Some(path) = self.monitor.local_addr().ok().as_ref().and_then(|address| address.as_pathname())
-        {
-            let _ = fs::remove_file(path);
+        for socket in [Some(&self.monitor), self.console2.as_ref()].into_iter().flatten() {
+            if let Some(path) = socket.local_addr().ok().as_ref().and_then(|address| address.as_pathname()) {
+                let _ = fs::remove_file(path);
+            }
         }
     }
 }

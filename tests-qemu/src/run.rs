@@ -218,7 +218,12 @@ fn run_boot(boot: &Boot, bed: &Bed, directory: &Path) -> Result<(Seen, Vec<Strin
             serde_json::from_str(text).map_err(|error| Error::Bed(format!("verdict is not one: {error}")))?,
         ),
     };
-    let seen = Seen { console: conversation.console, verdict, end: conversation.end, dump };
+    let mut console = conversation.console;
+    if let Ok(second) = fs::read(directory.join("console2.log")) {
+        console += "\n--- second serial line ---\n";
+        console += &String::from_utf8_lossy(&second);
+    }
+    let seen = Seen { console, verdict, end: conversation.end, dump };
     let failures = boot.judge(&seen, conversation.stuck.as_deref());
     Ok((seen, failures, start.elapsed()))
 }

@@ -154,6 +154,13 @@ impl Boot {
         self
     }
 
+    /// Types a line on the second serial line (`console=ttyS1`).
+    #[must_use]
+    pub fn types_elsewhere(mut self, line: &str) -> Self {
+        self.steps.push(Step::TypeElsewhere(line.to_owned()));
+        self
+    }
+
     /// Lets time pass.
     #[must_use]
     pub fn pause(mut self, length: Duration) -> Self {

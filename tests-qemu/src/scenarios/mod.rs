@@ -4,6 +4,7 @@
 //! what the kernel sends.
 
 mod bare;
+mod crypt;
 mod distribution;
 mod failures;
 mod handoff;
@@ -19,6 +20,7 @@ use crate::scenario::Scenario;
 pub fn all() -> Vec<Scenario> {
     let mut all = distribution::scenarios();
     all.extend(memory::scenarios());
+    all.extend(crypt::scenarios());
     all.extend(luks::scenarios());
     all.extend(timing::scenarios());
     all.extend(failures::scenarios());

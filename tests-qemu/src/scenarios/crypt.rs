@@ -1,0 +1,465 @@
+//! Encrypted containers beyond the ordinary one: headers and keys elsewhere, several of them, foreign formats, two
+//! consoles, little memory, nobody who knows the passphrase.
+//!
+//! The builder VM makes every mapping with cryptsetup first and notes its names, UUIDs and tables; what `/init` makes
+//! of the same disks has to be the same.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::handoff::{handed_over, linked, root_device, root_is};
+use super::luks::CRYPT;
+use super::root_forms::STORAGE;
+use crate::bed::{Disk, KEY, LUKS_UUID, PASSPHRASE, Recipe, Tree};
+use crate::dialogue::PROMPT;
+use crate::disk::PLAIN_UUID;
+use crate::image::{Extra, Image};
+use crate::kernel::Series;
+use crate::qemu::Bus;
+use crate::rootfs::Release;
+use crate::samples::Sample;
+use crate::scenario::{Boot, Scenario, ensure, equal};
+use crate::verdict::Verdict;
+
+const KERNEL: Series = Series::V6_12;
+
+/// vfat with its code pages.
+const VFAT: &[&str] = &["vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1"];
+
+/// UUID of the header that lies on a device of its own.
+const HEADER: &str = "5d6e7f80-0001-4000-8000-c0ffee000001";
+/// PARTUUIDs of the data whose headers lie elsewhere.
+const PARTS: [&str; 2] = ["5d6e7f80-0001-4000-8000-c0ffee0000a1", "5d6e7f80-0001-4000-8000-c0ffee0000a2"];
+/// UUIDs of three containers with one passphrase, the second of them within the first.
+const THREE: [&str; 3] = [
+    "5d6e7f80-0003-4000-8000-c0ffee000001",
+    "5d6e7f80-0003-4000-8000-c0ffee000002",
+    "5d6e7f80-0003-4000-8000-c0ffee000003",
+];
+/// UUIDs of two containers of which each wants a gigabyte.
+const LARGE: [&str; 2] = ["5d6e7f80-0004-4000-8000-c0ffee000001", "5d6e7f80-0004-4000-8000-c0ffee000002"];
+/// UUID of the container that holds a key, and of the one that it opens.
+const VAULT: [&str; 2] = ["5d6e7f80-0005-4000-8000-c0ffee000001", "5d6e7f80-0005-4000-8000-c0ffee000002"];
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    vec![
+        foreign(),
+        memory(),
+        detached(),
+        late_key(),
+        three(),
+        two_consoles(),
+        wrong_to_the_limit(),
+        plain(),
+        key_source(),
+    ]
+}
+
+/// Functions of all scripts: a LUKS container with a cheap key derivation, and what the mappings look like.
+const FUNCTIONS: &str = "\
+luks() {
+    cryptsetup luksFormat --batch-mode --type luks2 --pbkdf argon2id --pbkdf-memory 32768 \\
+        --pbkdf-force-iterations 4 --pbkdf-parallel 1 --key-file passphrase --uuid \"$@\"
+}
+unlock() { cryptsetup open --key-file passphrase \"$@\"; }
+small() { mke2fs -q -t ext4 -m 0 \"$@\"; }
+note() {
+    { dmsetup info -c --noheadings --separator ' ' -o name,uuid | sort; echo; dmsetup table | sort; } >noted
+    cat noted; cat noted >$DUMP
+}
+";
+
+fn recipe(name: &str, tree: Tree, disks: &[(&str, u64)], script: &str) -> Arc<Recipe> {
+    Arc::new(Recipe {
+        name: format!("crypt-{name}"),
+        script: format!("{FUNCTIONS}{script}"),
+        tree,
+        disks: disks.iter().map(|(variable, size)| ((*variable).to_owned(), *size)).collect(),
+        packages: vec!["dmsetup"],
+        kernel: None,
+    })
+}
+
+fn image(more: &[&str]) -> Image {
+    Image::modules(&[STORAGE, CRYPT, more].concat())
+}
+
+/// The mappings are those that cryptsetup made: all of them, or those that are named.
+fn as_cryptsetup_made(boot: Boot, names: &'static [&'static str]) -> Boot {
+    boot.check("the mappings have cryptsetup's names and UUIDs", move |seen| {
+        let verdict = seen.verdict.as_ref().ok_or("no verdict arrived")?;
+        let wanted: Vec<&str> = seen
+            .dump
+            .lines()
+            .take_while(|line| !line.is_empty())
+            .filter(|line| names.is_empty() || names.iter().any(|name| line.starts_with(&format!("{name} "))))
+            .collect();
+        ensure(!wanted.is_empty(), || format!("the builder noted {:?}", seen.dump))?;
+        let mut made: Vec<String> = verdict
+            .block
+            .iter()
+            .filter(|device| !device.dm_uuid.is_empty())
+            .map(|device| format!("{} {}", device.dm_name, device.dm_uuid))
+            .collect();
+        made.sort();
+        equal(&made, &wanted)
+    })
+    .root("no secret is in /run", no_secret)
+}
+
+fn no_secret(verdict: &Verdict) -> Result<(), String> {
+    let secret = |text: &str| text.contains(PASSPHRASE) || text.contains(KEY);
+    let leak = verdict.run.iter().find(|entry| entry.content.as_deref().is_some_and(secret));
+    ensure(leak.is_none(), || format!("{leak:?}"))
+}
+
+/// The root is the mapping of this name.
+fn root_on(boot: Boot, name: &'static str) -> Boot {
+    boot.root(format!("/ is on {name}"), move |verdict| {
+        let device = root_device(verdict)?;
+        let block = verdict.block(&device).ok_or_else(|| format!("there is no {device}"))?;
+        equal(&block.dm_name, name)
+    })
+}
+
+/// Data without a header: the root's header is a device, that of the other a file on a vfat stick, with its key. Twice:
+/// as crypttab says, with the stick plugged in late, and as the command line says.
+fn detached() -> Scenario {
+    let script = format!(
+        "printf 'label: gpt\\nsize=192M, uuid={0}\\nuuid={1}\\n' | sfdisk --quiet $DATA\n\
+         luks {HEADER} --header $HEAD ${{DATA}}1\n\
+         unlock --header $HEAD ${{DATA}}1 cryptroot\n\
+         fill /dev/mapper/cryptroot\n\
+         truncate -s 16M other.head\n\
+         luks 5d6e7f80-0001-4000-8000-c0ffee000002 --header other.head ${{DATA}}2\n\
+         cryptsetup luksAddKey --batch-mode --key-file passphrase --pbkdf pbkdf2 --pbkdf-force-iterations 1000 \
+         other.head key\n\
+         unlock --header other.head ${{DATA}}2 other\n\
+         small /dev/mapper/other\n\
+         mkfs.vfat -n KEYS $STICK\n\
+         mkdir -p /stick /stick\n\
+         mount $STICK /stick\n\
+         mkdir /stick/keys\n\
+         cp key /stick/keys/root.key\n\
+         cp other.head /stick/\n\
+         umount /stick\n\
+         note\n",
+        PARTS[0], PARTS[1]
+    );
+    let recipe = recipe("detached", Tree::Probe, &[("DATA", 256), ("HEAD", 20), ("STICK", 32)], &script);
+    let crypttab = "\
+cryptroot PARTUUID=5d6e7f80-0001-4000-8000-c0ffee0000a1 none luks,x-initrd.attach,header=UUID=5d6e7f80-0001-4000-8000-c0ffee000001
+other PARTUUID=5d6e7f80-0001-4000-8000-c0ffee0000a2 /keys/root.key:LABEL=KEYS luks,x-initrd.attach,header=/other.head:LABEL=KEYS
+";
+    let by_table = Boot::new(
+        KERNEL,
+        image(VFAT).with(Extra::Text("/etc/crypttab", crypttab)),
+        format!("root=UUID={PLAIN_UUID} ro"),
+    )
+    .disk(recipe.disk("DATA"), Bus::VirtioBlk)
+    .disk(recipe.disk("HEAD"), Bus::VirtioScsi)
+    .absent_disk(recipe.disk("STICK"), Bus::VirtioBlk)
+    .expect("Passphrase for vda1 (cryptroot): ")
+    .plug(2)
+    .types(PASSPHRASE)
+    .never_shows("Passphrase for vda2")
+    .never_shows(PASSPHRASE);
+    let by_words = Boot::new(
+        KERNEL,
+        image(&[]),
+        format!(
+            "root=/dev/mapper/cryptroot rw rd.luks.name={HEADER}=cryptroot rd.luks.data={HEADER}=PARTUUID={}",
+            PARTS[0]
+        ),
+    )
+    .disk(recipe.disk("DATA"), Bus::VirtioBlk)
+    .disk(recipe.disk("HEAD"), Bus::Nvme)
+    .expect("Passphrase for vda1 (cryptroot): ")
+    .types(PASSPHRASE);
+    let by_table = as_cryptsetup_made(root_on(handed_over(by_table), "cryptroot"), &[]);
+    let by_words = as_cryptsetup_made(root_on(handed_over(by_words), "cryptroot"), &["cryptroot"]);
+    Scenario { boots: vec![by_table, by_words], ..Scenario::new("luks-detached-header", empty()) }
+}
+
+/// Replaced by the boots of a scenario that has several.
+fn empty() -> Boot {
+    Boot::new(KERNEL, Image::modules(&[]), "")
+}
+
+/// The key lies on a vfat stick that is plugged in when the boot has been waiting for it for a while.
+fn late_key() -> Scenario {
+    let script = format!(
+        "luks {LUKS_UUID} $DISK\n\
+         cryptsetup luksAddKey --batch-mode --key-file passphrase --pbkdf pbkdf2 --pbkdf-force-iterations 1000 $DISK key\n\
+         unlock $DISK secret\n\
+         fill /dev/mapper/secret\n\
+         mkfs.vfat -n KEYSTICK $STICK\n\
+         mkdir -p /stick\n\
+         mount $STICK /stick\n\
+         mkdir /stick/keys\n\
+         cp key /stick/keys/root.key\n\
+         umount /stick\n\
+         note\n"
+    );
+    let recipe = recipe("late-key", Tree::Probe, &[("DISK", 192), ("STICK", 32)], &script);
+    let boot = Boot::new(
+        KERNEL,
+        image(VFAT),
+        format!(
+            "root=/dev/mapper/secret ro rd.luks.name={LUKS_UUID}=secret rd.luks.key.tout=600 \
+             rd.luks.key=/keys/root.key:LABEL=KEYSTICK:UUID=c1f3a2b4"
+        ),
+    )
+    .disk(recipe.disk("DISK"), Bus::VirtioBlk)
+    .absent_disk(recipe.disk("STICK"), Bus::VirtioScsi)
+    .expect("waits for the device with its key file")
+    .plug(1)
+    .never_shows("Passphrase for");
+    let boot = as_cryptsetup_made(root_is(handed_over(boot), "dm-0", "ext4", false), &[]);
+    Scenario::new("luks-late-key-stick", linked(boot, "/dev/mapper/secret", "dm-0"))
+}
+
+/// LUKS1 around the LUKS2 of the root, and a LUKS2 beside them: one passphrase, typed once.
+fn three() -> Scenario {
+    let [outer, inner, beside] = THREE;
+    let script = format!(
+        "cryptsetup luksFormat --batch-mode --type luks1 --uuid {outer} --pbkdf-force-iterations 1000 \
+         --key-file passphrase $ONE\n\
+         unlock $ONE luks-{outer}\n\
+         luks {inner} /dev/mapper/luks-{outer}\n\
+         unlock /dev/mapper/luks-{outer} luks-{inner}\n\
+         fill /dev/mapper/luks-{inner}\n\
+         luks {beside} $TWO\n\
+         unlock $TWO luks-{beside}\n\
+         small /dev/mapper/luks-{beside}\n\
+         note\n"
+    );
+    let recipe = recipe("three", Tree::Probe, &[("ONE", 224), ("TWO", 32)], &script);
+    let boot = Boot::new(
+        KERNEL,
+        image(&[]),
+        format!("root=UUID={PLAIN_UUID} ro rd.luks.uuid={outer} rd.luks.uuid={inner} rd.luks.uuid={beside}"),
+    )
+    .disk(recipe.disk("ONE"), Bus::VirtioBlk)
+    .disk(recipe.disk("TWO"), Bus::VirtioScsi)
+    // Typed ahead: neither shown nor lost.
+    .expect("rootward: ")
+    .types(PASSPHRASE)
+    .never_shows(PASSPHRASE)
+    .never_shows("wrong passphrase");
+    let boot = root_on(handed_over(boot), "luks-5d6e7f80-0003-4000-8000-c0ffee000002");
+    Scenario::new("luks-three-one-passphrase", as_cryptsetup_made(boot, &[]))
+}
+
+/// The question stands on both serial lines; the answer comes on the one that is not /dev/console.
+fn two_consoles() -> Scenario {
+    let boot = Boot::new(
+        KERNEL,
+        image(&[]),
+        format!("console=ttyS1 console=ttyS0 root=UUID={PLAIN_UUID} ro rd.luks.uuid={LUKS_UUID}"),
+    )
+    .disk(Disk::Luks, Bus::VirtioBlk)
+    .expect("Passphrase for")
+    .types_elsewhere("wrong over there")
+    .expect("wrong passphrase, 4 tries left")
+    .expect("Passphrase for")
+    .types_elsewhere(PASSPHRASE)
+    .never_shows("wrong over there")
+    .never_shows(PASSPHRASE)
+    .check("the second line asks, too", |seen| {
+        let second = seen.console.split("--- second serial line ---").nth(1).unwrap_or_default();
+        ensure(second.matches("Passphrase for vda").count() >= 2, || second.to_owned())
+    });
+    Scenario::new("luks-two-consoles", root_is(handed_over(boot), "dm-0", "ext4", false))
+}
+
+/// Wrong passphrases to the limit, as crypttab sets it: with rd.shell=0 that never ends in a shell.
+fn wrong_to_the_limit() -> Scenario {
+    let boot = Boot::new(
+        KERNEL,
+        image(&[]).with(Extra::Text(
+            "/etc/crypttab",
+            "secret UUID=c1f3a2b4-6d7e-4f80-91a2-b3c4d5e6f701 none tries=2\n",
+        )),
+        format!("root=UUID={PLAIN_UUID} ro rd.luks.uuid={LUKS_UUID} rd.shell=0 panic=0"),
+    )
+    .disk(Disk::Luks, Bus::VirtioBlk)
+    .expect("Passphrase for vda (secret): ")
+    .types("one")
+    .expect("wrong passphrase, 1 try left")
+    .types("two")
+    .expect("cannot reach root")
+    .expect("2 wrong passphrases")
+    .types("typed after the end")
+    .never_shows(PROMPT)
+    .never_shows("typed after the end")
+    .stops_before_root();
+    Scenario::new("luks-wrong-to-the-limit", Boot { end: crate::dialogue::End::Panic, ..boot })
+}
+
+/// Two containers that each want a gigabyte open one after the other on a machine with two.
+fn memory() -> Scenario {
+    let [one, two] = LARGE;
+    let large = "cryptsetup luksFormat --batch-mode --type luks2 --pbkdf argon2id --pbkdf-memory 1048576 \
+                 --pbkdf-force-iterations 4 --pbkdf-parallel 2 --key-file passphrase --uuid";
+    let script = format!(
+        "{large} {one} $ONE\n{large} {two} $TWO\n\
+         unlock $ONE luks-{one}\nfill /dev/mapper/luks-{one}\n\
+         unlock $TWO luks-{two}\nsmall /dev/mapper/luks-{two}\nnote\n"
+    );
+    let recipe = recipe("memory", Tree::Probe, &[("ONE", 192), ("TWO", 32)], &script);
+    let boot = Boot::new(
+        KERNEL,
+        image(&[]),
+        format!("root=UUID={PLAIN_UUID} ro rd.luks.uuid={one} rd.luks.uuid={two}"),
+    )
+    .disk(recipe.disk("ONE"), Bus::VirtioBlk)
+    .disk(recipe.disk("TWO"), Bus::VirtioBlk)
+    .memory(2048)
+    .patience(Duration::from_secs(120))
+    .expect("Passphrase for")
+    .types(PASSPHRASE)
+    .never_shows("Out of memory")
+    .never_shows("wrong passphrase");
+    let boot = root_on(handed_over(boot), "luks-5d6e7f80-0004-4000-8000-c0ffee000001");
+    Scenario::new("luks-memory", as_cryptsetup_made(boot, &[]))
+}
+
+/// Plain dm-crypt whose key lies on a partition as such, at an offset.
+fn plain() -> Scenario {
+    let script = "printf 'label: gpt\\nsize=1M, name=key\\nname=bare\\n' | sfdisk --quiet $DISK\n\
+         dd if=/dev/urandom of=${DISK}1 bs=512 count=4 status=none\n\
+         dd if=${DISK}1 of=plain.key bs=1 skip=512 count=64 status=none\n\
+         cryptsetup open --type plain --cipher aes-xts-plain64 --key-size 512 --key-file plain.key ${DISK}2 bare\n\
+         fill /dev/mapper/bare\n\
+         note\n";
+    let recipe = recipe("plain", Tree::Probe, &[("DISK", 192)], script);
+    let crypttab = "bare PARTLABEL=bare /dev/disk/by-partlabel/key plain,cipher=aes-xts-plain64,size=512,keyfile-offset=512,x-initrd.attach\n";
+    let boot = Boot::new(
+        KERNEL,
+        image(&[]).with(Extra::Text("/etc/crypttab", crypttab)),
+        "root=/dev/mapper/bare rw",
+    )
+    .disk(recipe.disk("DISK"), Bus::VirtioScsi)
+    .never_shows("Passphrase for");
+    let boot = as_cryptsetup_made(root_is(handed_over(boot), "dm-0", "ext4", true), &[]);
+    Scenario::new("crypt-plain", boot)
+}
+
+/// A container that holds the key of another: asked for at once, closed before the hand-over.
+fn key_source() -> Scenario {
+    let [vault, root] = VAULT;
+    let script = format!(
+        "luks {vault} $VAULT\n\
+         unlock $VAULT vault\n\
+         small -L vault /dev/mapper/vault\n\
+         mkdir /vault\n\
+         mount /dev/mapper/vault /vault\n\
+         cp key /vault/root.key\n\
+         umount /vault\n\
+         cryptsetup close vault\n\
+         cp passphrase kept\n\
+         cp key passphrase\n\
+         luks {root} $DISK\n\
+         unlock $DISK root\n\
+         fill /dev/mapper/root\n\
+         note\n"
+    );
+    let recipe = recipe("vault", Tree::Probe, &[("DISK", 192), ("VAULT", 32)], &script);
+    let boot = Boot::new(
+        KERNEL,
+        image(&[]),
+        format!(
+            "root=/dev/mapper/root ro rd.luks.uuid=keysource:{vault} rd.luks.name={root}=root \
+             rd.luks.key=/root.key:LABEL=vault"
+        ),
+    )
+    .disk(recipe.disk("DISK"), Bus::VirtioBlk)
+    .disk(recipe.disk("VAULT"), Bus::VirtioBlk)
+    .expect("Passphrase for vdb (luks-5d6e7f80-0005-4000-8000-c0ffee000001): ")
+    .types(PASSPHRASE)
+    .never_shows("Passphrase for vda");
+    Scenario::new("luks-key-source", as_cryptsetup_made(root_on(handed_over(boot), "root"), &[]))
+}
+
+/// Volumes of Windows and TrueCrypt: those of cryptsetup's own tests.
+const SAMPLES: &[Sample] = &[
+    Sample {
+        variable: "ELEPHANT",
+        archive: "bitlk-images.tar.xz",
+        file: "bitlk-images/bitlk-aes-cbc-elephant-128.img",
+    },
+    Sample { variable: "XTS", archive: "bitlk-images.tar.xz", file: "bitlk-images/bitlk-aes-xts-256.img" },
+    Sample {
+        variable: "CASCADE",
+        archive: "tcrypt-images.tar.xz",
+        file: "tcrypt-images/tc_5-sha512-xts-serpent-twofish-aes",
+    },
+    Sample {
+        variable: "HIDDEN",
+        archive: "tcrypt-images.tar.xz",
+        file: "tcrypt-images/tc_5-sha512-xts-aes-hidden",
+    },
+];
+
+/// BitLocker (both of its modes) and TrueCrypt (a cascade of ciphers, a hidden volume) beside the root of a Debian, whose
+/// own tools then say what was made.
+fn foreign() -> Scenario {
+    let script = "printf anaconda | cryptsetup open --type bitlk --key-file - $ELEPHANT elephant\n\
+         printf anaconda | cryptsetup open --type bitlk --key-file - $XTS windows\n\
+         printf aaaaaaaaaaaa | cryptsetup open --type tcrypt $CASCADE cascade\n\
+         printf bbbbbbbbbbbb | cryptsetup open --type tcrypt --tcrypt-hidden $HIDDEN hidden\n\
+         note\n";
+    let recipe = recipe("foreign", Tree::Debian(Release::Trixie), &[], script);
+    let disk = |variable: &str| Disk::BuiltFrom(Arc::clone(&recipe), SAMPLES, variable.to_owned());
+    let crypttab = "\
+elephant /dev/vdb none bitlk,x-initrd.attach
+windows ID=virtio-rw2 none bitlk,x-initrd.attach
+cascade /dev/vdd /etc/keys/outer tcrypt,x-initrd.attach
+hidden /dev/vde /etc/keys/hidden tcrypt-hidden,x-initrd.attach
+";
+    let image = Image::universal()
+        .with(Extra::Text("/etc/crypttab", crypttab))
+        .with(Extra::Text("/etc/keys/outer", "aaaaaaaaaaaa\n"))
+        .with(Extra::Text("/etc/keys/hidden", "bbbbbbbbbbbb"));
+    let boot = Boot::new(KERNEL, image, format!("root=UUID={PLAIN_UUID} ro"))
+        .disk(Disk::Debian(Release::Trixie), Bus::VirtioBlk)
+        .disk(disk("ELEPHANT"), Bus::VirtioBlk)
+        .disk(disk("XTS"), Bus::VirtioBlk)
+        .disk(disk("CASCADE"), Bus::VirtioBlk)
+        .disk(disk("HIDDEN"), Bus::VirtioBlk)
+        .memory(768)
+        .patience(Duration::from_secs(150))
+        .expect("Passphrase for vdb (elephant), vdc (windows): ")
+        .types("anaconda")
+        .check("the tables are those that cryptsetup made", |seen| {
+            let verdict = seen.verdict.as_ref().ok_or("no verdict arrived")?;
+            let (_, wanted) = seen.dump.split_once("\n\n").ok_or("the builder noted nothing")?;
+            let mut made: Vec<String> =
+                verdict.command("dmsetup table").stdout.lines().map(without_places).collect();
+            made.sort();
+            equal(&made, &wanted.lines().map(without_places).collect::<Vec<_>>())
+        })
+        .root("the TrueCrypt volumes hold the file systems that their makers put there", |verdict| {
+            let listing =
+                verdict.command("lsblk --json -o NAME,KNAME,TYPE,FSTYPE,UUID,LABEL,MOUNTPOINT").stdout;
+            for word in ["DEAD-BABE", "CAFE-BABE", "ntfs"] {
+                ensure(listing.contains(word), || format!("no {word} in {listing}"))?;
+            }
+            Ok(())
+        })
+        .root("systemd is running", |verdict| {
+            equal(&verdict.command("systemctl is-system-running --wait").stdout, "running")
+        });
+    Scenario::new("crypt-foreign-formats", as_cryptsetup_made(boot, &[]))
+}
+
+/// A line of `dmsetup table` without device numbers, which depend on the machine.
+fn without_places(line: &str) -> String {
+    let is_number = |word: &str| {
+        word.split_once(':')
+            .is_some_and(|(major, minor)| major.parse::<u32>().is_ok() && minor.parse::<u32>().is_ok())
+    };
+    let words: Vec<&str> = line.split(' ').map(|word| if is_number(word) { "-" } else { word }).collect();
+    words.join(" ")
+}
