@@ -38,6 +38,11 @@ const KINDS: &[(Kind, &str)] = &[
     (Kind::BitLocker, "BitLocker"),
     (Kind::Lvm2Pv, "LVM2_member"),
     (Kind::MdMember, "linux_raid_member"),
+    (Kind::DmVerity, "DM_verity_hash"),
+    (Kind::DmIntegrity, "DM_integrity"),
+    (Kind::Bcache, "bcache"),
+    (Kind::Bcachefs, "bcachefs"),
+    (Kind::ZfsMember, "zfs_member"),
 ];
 
 /// One event as a line.

@@ -1,5 +1,6 @@
 //! Btrfs (kernel: include/uapi/linux/btrfs_tree.h, `struct btrfs_super_block`).
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::bytes::Bytes as _;
@@ -12,6 +13,21 @@ const OFFSET: usize = 64 << 10;
 const LENGTH: usize = 4096;
 /// A smaller device cannot hold one.
 const MIN_SIZE: u64 = 1 << 20;
+
+/// What one device says of the whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    /// Devices that the file system consists of.
+    pub devices: u64,
+    /// This one's number.
+    pub index: u64,
+}
+
+pub(crate) fn member(probe: &Probe<'_>) -> Option<Membership> {
+    let sb = probe.head().slice(OFFSET, LENGTH)?;
+    // While it is being replaced by another, a device has number 0.
+    Some(Membership { devices: sb.le64(136)?, index: sb.le64(201)? })
+}
 
 pub(crate) fn probe(probe: &Probe<'_>) -> Result<Found, ReadError> {
     if probe.size() < MIN_SIZE {

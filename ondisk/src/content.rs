@@ -62,6 +62,16 @@ pub enum Kind {
     AdaptecMember,
     /// JMicron RAID member.
     JmicronMember,
+    /// dm-verity's hash device.
+    DmVerity,
+    /// Device with dm-integrity's tags.
+    DmIntegrity,
+    /// bcache, cache or backing device.
+    Bcache,
+    /// bcachefs.
+    Bcachefs,
+    /// Member of a ZFS pool.
+    ZfsMember,
 }
 
 impl Kind {
@@ -96,6 +106,11 @@ impl Kind {
             Kind::Hpt37xMember => "hpt37x_raid_member",
             Kind::AdaptecMember => "adaptec_raid_member",
             Kind::JmicronMember => "jmicron_raid_member",
+            Kind::DmVerity => "DM_verity_hash",
+            Kind::DmIntegrity => "DM_integrity",
+            Kind::Bcache => "bcache",
+            Kind::Bcachefs => "bcachefs",
+            Kind::ZfsMember => "zfs_member",
         }
     }
 
@@ -113,14 +128,23 @@ impl Kind {
                 | Kind::Squashfs
                 | Kind::Erofs
                 | Kind::Iso9660
+                | Kind::Bcachefs
         )
     }
 
     /// Whether it hides another block device.
     #[must_use]
     pub fn is_container(self) -> bool {
-        matches!(self, Kind::Luks1 | Kind::Luks2 | Kind::BitLocker | Kind::Lvm2Pv | Kind::MdMember)
-            || self.is_bios_raid()
+        matches!(
+            self,
+            Kind::Luks1
+                | Kind::Luks2
+                | Kind::BitLocker
+                | Kind::Lvm2Pv
+                | Kind::MdMember
+                | Kind::DmIntegrity
+                | Kind::Bcache
+        ) || self.is_bios_raid()
     }
 
     /// Whether it is a member of a BIOS RAID set.

@@ -1,4 +1,4 @@
-//! The two 32-bit CRCs that disks use, both in their reflected form, a byte at a time.
+//! The CRCs that disks use: two of 32 bits in their reflected form, a byte at a time, and a rare one of 64 bits.
 
 /// Table for one reflected polynomial.
 const fn table(polynomial: u32) -> [u32; 256] {
@@ -40,6 +40,16 @@ pub(crate) fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
     update(&CASTAGNOLI, crc, bytes)
 }
 
+/// CRC-64 as bcache and bcachefs use it (CRC-64/WE: ECMA-182's polynomial, inverted before and after), bit by bit.
+pub(crate) fn crc64(bytes: &[u8]) -> u64 {
+    const POLYNOMIAL: u64 = 0x42f0_e1eb_a9ea_3693;
+    !bytes.iter().fold(!0, |crc: u64, byte| {
+        (0..8).fold(crc ^ u64::from(*byte) << 56, |crc, _| {
+            if crc >> 63 == 1 { crc << 1 ^ POLYNOMIAL } else { crc << 1 }
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +59,7 @@ mod tests {
         // The standard check input of the CRC catalogue.
         assert_eq!(!crc32(!0, b"123456789"), 0xcbf4_3926);
         assert_eq!(!crc32c(!0, b"123456789"), 0xe306_9283);
+        assert_eq!(crc64(b"123456789"), 0x62ec_59e3_f1a4_f00a);
         assert_eq!(crc32c(crc32c(!0, b"1234"), b"56789"), crc32c(!0, b"123456789"));
     }
 }

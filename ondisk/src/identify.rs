@@ -2,8 +2,8 @@
 
 use crate::probe::{Found, Probe};
 use crate::{
-    Content, Kind, Member, ReadAt, ReadError, Signature, ata_raid, bitlocker, btrfs, erofs, ext, gpt,
-    iso9660, luks, lvm, mbr, md, squashfs, swap, vfat, xfs,
+    Content, Kind, Member, ReadAt, ReadError, Signature, ata_raid, bcache, bcachefs, bitlocker, btrfs, erofs,
+    ext, gpt, integrity, iso9660, luks, lvm, mbr, md, squashfs, swap, verity, vfat, xfs, zfs,
 };
 
 /// Devices up to this size are not looked at: an extended partition is a block device of two sectors.
@@ -13,17 +13,20 @@ const MIN_SIZE: u64 = 1024;
 type Parser = fn(&Probe<'_>) -> Result<Found, ReadError>;
 
 /// Containers, in libblkid's order; the first one found hides whatever else is there.
-const CONTAINERS: &[Parser] = &[lvm::probe, luks::probe, bitlocker::probe];
+const CONTAINERS: &[Parser] = &[lvm::probe, verity::probe, integrity::probe, luks::probe, bitlocker::probe];
 /// Everything else; two of these at once are a contradiction.
 const FILESYSTEMS: &[Parser] = &[
+    bcache::probe,
     vfat::probe,
     swap::probe,
     xfs::probe,
     ext::probe,
     iso9660::probe,
+    zfs::probe,
     squashfs::probe,
     btrfs::probe,
     erofs::probe,
+    bcachefs::probe,
 ];
 
 /// Finds out what is on `dev`.
@@ -75,9 +78,7 @@ pub fn identify(dev: &dyn ReadAt) -> Result<Content, ReadError> {
     if content.signatures.is_empty() && content.table.is_none() {
         content.signatures.extend(luks::orphan(&probe)?);
     }
-    if content.only().is_some_and(|signature| signature.kind == Kind::Lvm2Pv) {
-        content.member = lvm::member(&probe)?.map(|pv| Box::new(Member::Lvm(pv)));
-    }
+    content.member = member(&probe, &content)?.map(Box::new);
     match unreadable_end {
         Some(error) if content.signatures.is_empty() && content.table.is_none() => Err(error),
         Some(error) => {
@@ -86,6 +87,21 @@ pub fn identify(dev: &dyn ReadAt) -> Result<Content, ReadError> {
         }
         None => Ok(content),
     }
+}
+
+/// What the device says of the whole that it is a part of.
+fn member(probe: &Probe<'_>, content: &Content) -> Result<Option<Member>, ReadError> {
+    let Some(signature) = content.only() else { return Ok(None) };
+    Ok(match signature.kind {
+        Kind::Lvm2Pv => lvm::member(probe)?.map(Member::Lvm),
+        Kind::DmVerity => verity::member(probe)?.map(Member::Verity),
+        Kind::DmIntegrity => integrity::member(probe).map(Member::Integrity),
+        Kind::Bcache => bcache::member(probe).map(Member::Bcache),
+        Kind::Btrfs => btrfs::member(probe).map(Member::Btrfs),
+        Kind::Bcachefs => bcachefs::member(probe)?.map(Member::Bcachefs),
+        Kind::ZfsMember => zfs::member(signature).map(Member::Zfs),
+        _ => None,
+    })
 }
 
 /// A member of an array hides everything else, the array's own partition table included.

@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 pub mod ata_raid;
+pub mod bcache;
+pub mod bcachefs;
 mod bitlocker;
-mod btrfs;
+pub mod btrfs;
 mod bytes;
 pub mod content;
 mod crc;
@@ -11,6 +13,7 @@ mod erofs;
 mod ext;
 mod gpt;
 mod identify;
+pub mod integrity;
 mod iso9660;
 pub mod kmod;
 pub mod luks;
@@ -24,9 +27,11 @@ mod squashfs;
 mod swap;
 mod text;
 pub mod udev_encode;
+pub mod verity;
 mod vfat;
 mod xfs;
 mod xxh64;
+pub mod zfs;
 
 pub use content::{Content, Kind, Partition, PartitionTable, Signature};
 pub use identify::identify;

@@ -137,3 +137,20 @@ impl<'a> Probe<'a> {
         })
     }
 }
+
+/// Identifies every prefix of `disk` that ends within `range`, and the disk with every byte of it changed.
+#[cfg(test)]
+pub(crate) fn hurt(disk: &[u8], range: std::ops::Range<usize>) {
+    for end in range.clone() {
+        let _ = crate::identify(&disk.get(..end).expect("inside the disk"));
+    }
+    let mut changed = disk.to_vec();
+    for at in range {
+        let was = changed.get(at).copied().expect("inside the disk");
+        for value in [0, 1, 0x7f, 0x80, 0xff, was ^ 1] {
+            *changed.get_mut(at).expect("inside the disk") = value;
+            let _ = crate::identify(&changed.as_slice());
+        }
+        *changed.get_mut(at).expect("inside the disk") = was;
+    }
+}

@@ -36,6 +36,16 @@ pub(crate) fn uuid(bytes: &[u8; 16]) -> Option<String> {
     Some(text)
 }
 
+/// Bytes in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().saturating_mul(2));
+    for byte in bytes {
+        // Writing into a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
 /// A GUID as EFI stores it: the first three fields little-endian (UEFI specification, appendix A).
 pub(crate) fn guid(bytes: &[u8; 16]) -> Option<String> {
     let [a0, a1, a2, a3, b0, b1, c0, c1, rest @ ..] = *bytes;

@@ -11,5 +11,6 @@ mod luks;
 mod md;
 mod md_writer;
 mod seeds;
+mod stacks;
 mod table_writer;
 mod tables;

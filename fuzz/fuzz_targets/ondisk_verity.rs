@@ -1,0 +1,15 @@
+//! dm-verity: the input is a device; the magic is put right.
+#![no_main]
+
+#[path = "../ondisk/device.rs"]
+mod device;
+
+use device::Device;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let mut device = Device::sparse(data);
+    device.put(0, b"verity\0\0\x01\0\0\0");
+    assert!(ondisk::verity::read(&device, 0).is_ok());
+    device.check();
+});
