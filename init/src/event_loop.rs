@@ -10,6 +10,7 @@ use ondisk::Content;
 use rustix::event::epoll;
 use rustix::time::Timespec;
 
+use crate::ask_password;
 use crate::clock::{self, StartStamp};
 use crate::console::Consoles;
 use crate::drivers::{self, Loader};
@@ -57,6 +58,7 @@ const UEVENTS: u64 = 0;
 const WORKERS: u64 = 1;
 const SIGNALS: u64 = 2;
 const CONSOLES: u64 = 3;
+const AGENTS: u64 = 4;
 
 /// Events taken from epoll at once.
 const READY: usize = 16;
@@ -81,6 +83,8 @@ pub struct Boot {
     pub(crate) vault: Vault,
     pub(crate) consoles: Consoles,
     pub(crate) operator: Operator,
+    /// The question as password agents see it, and how many there were.
+    pub(crate) asked: (Option<ask_password::Question>, u64),
     pub(crate) at_break: bool,
     pub(crate) signals: Signals,
     pub(crate) events: Vec<Event>,
@@ -143,12 +147,30 @@ impl Boot {
             vault: Vault::default(),
             consoles,
             operator: Operator::Absent,
+            asked: (None, 0),
             at_break: false,
             signals: begin.signals,
             events: Vec::new(),
             uevents,
             epoll,
         })
+    }
+
+    /// Shows agents a question in place of any earlier one.
+    pub(crate) fn ask_agents(&mut self, message: &str) {
+        self.asked.0 = None;
+        self.asked.1 = self.asked.1.saturating_add(1);
+        let directory = std::path::Path::new(ask_password::DIRECTORY);
+        match ask_password::Question::open(directory, self.asked.1, message) {
+            Ok(question) => {
+                let (data, flags) = (epoll::EventData::new_u64(AGENTS), epoll::EventFlags::IN);
+                match epoll::add(&self.epoll, &question, data, flags) {
+                    Ok(()) => self.asked.0 = Some(question),
+                    Err(errno) => log::warn!("password agents cannot be listened to: {errno}"),
+                }
+            }
+            Err(error) => log::warn!("password agents cannot be asked: {error}"),
+        }
     }
 
     /// Runs until another program has taken the place of this one, or the machine ends.
@@ -174,6 +196,7 @@ impl Boot {
                     UEVENTS => self.read_uevents(),
                     WORKERS => self.read_reports(),
                     SIGNALS => self.read_signals(),
+                    AGENTS => self.read_agents(),
                     _ => self.read_consoles(),
                 }
             }

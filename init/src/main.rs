@@ -3,6 +3,7 @@
 //! `main` sets up what every later line relies on (signals, file systems, the log) and enters the event loop, which
 //! ends by becoming the real init.
 
+mod ask_password;
 mod before_main;
 mod by_id;
 mod by_path;

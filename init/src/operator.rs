@@ -5,6 +5,7 @@ use std::fmt::Write;
 use engine::verb::{self, VERBS, Verb};
 use engine::{Engine, Event};
 
+use crate::ask_password;
 use crate::clock;
 use crate::console::{self, Input};
 use crate::event_loop::Boot;
@@ -50,11 +51,31 @@ impl Boot {
     pub(crate) fn ask_passphrase(&mut self, prompt: &str, note: Option<&str>) {
         self.operator = Operator::Passphrase;
         self.consoles.ask_secret(prompt, note);
+        match note {
+            Some(note) => self.ask_agents(&format!("{prompt} ({note})")),
+            None => self.ask_agents(prompt),
+        }
+    }
+
+    /// Takes the answer of a password agent.
+    pub(crate) fn read_agents(&mut self) {
+        let Some(answer) = self.asked.0.as_ref().and_then(ask_password::Question::answer) else { return };
+        match answer {
+            Some(secret) => {
+                self.asked.0 = None;
+                self.consoles.stop();
+                let id = self.vault.keep(secret);
+                self.events.push(Event::Typed(id));
+            }
+            // Somebody at a console may still know better.
+            None => log::info!("a password agent has given up"),
+        }
     }
 
     pub(crate) fn stop_asking(&mut self) {
         if self.operator == Operator::Passphrase {
             self.operator = Operator::Absent;
+            self.asked.0 = None;
             self.consoles.stop();
         }
     }
@@ -85,6 +106,7 @@ impl Boot {
         while let Some(input) = self.consoles.take_input() {
             match (input, self.operator) {
                 (Input::Secret(secret), Operator::Passphrase) => {
+                    self.asked.0 = None;
                     let id = self.vault.keep(secret);
                     self.events.push(Event::Typed(id));
                 }

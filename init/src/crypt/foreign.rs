@@ -35,9 +35,11 @@ pub fn tcrypt(
         .into_iter()
         .filter(|(on, _)| *on)
         .fold(sys::CRYPT_TCRYPT_LEGACY_MODES, |all, (_, flag)| all | flag);
+    // A passphrase in a file ends with its first line, as systemd reads it.
+    let passphrase = secret.bytes().split(|byte| *byte == b'\n').next().unwrap_or_default();
     let mut params = sys::crypt_params_tcrypt {
-        passphrase: secret.bytes().as_ptr().cast(),
-        passphrase_size: secret.bytes().len(),
+        passphrase: passphrase.as_ptr().cast(),
+        passphrase_size: passphrase.len(),
         keyfiles: keyfiles.as_mut_ptr(),
         keyfiles_count: u32::try_from(keyfiles.len()).unwrap_or(0),
         hash_name: ptr::null(),
