@@ -171,6 +171,19 @@ pub struct MdPlan {
     pub conf: bool,
     /// `rd.md.waitclean`: root is mounted once no array is being resynchronised.
     pub wait_clean: bool,
+    /// `rd.md.imsm`: whether Intel's RAID members are md's; else they are device-mapper's.
+    pub imsm: bool,
+    /// `rd.md.ddf`: whether DDF members are md's.
+    pub ddf: bool,
+}
+
+/// `rd.dm.*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DmPlan {
+    /// `rd.dm`; false means: BIOS RAID members are ordinary disks.
+    pub enabled: bool,
+    /// `rd.dm.uuid=`: what the names of the only sets to map begin with.
+    pub sets: Vec<String>,
 }
 
 /// How long to wait for the wanted root.
@@ -264,6 +277,8 @@ pub struct Plan {
     pub luks: LuksPlan,
     /// MD arrays.
     pub md: MdPlan,
+    /// BIOS RAID through device-mapper.
+    pub dm: DmPlan,
     /// `rd.auto`: `None` is on demand, `Some(true)` everything eagerly, `Some(false)` only the explicit.
     pub auto: Option<bool>,
     /// `rd.retry=`, `rd.timeout=`, `rootwait`.
@@ -299,7 +314,13 @@ impl Default for LuksPlan {
 
 impl Default for MdPlan {
     fn default() -> Self {
-        MdPlan { enabled: true, uuids: Vec::new(), conf: true, wait_clean: false }
+        MdPlan { enabled: true, uuids: Vec::new(), conf: true, wait_clean: false, imsm: true, ddf: true }
+    }
+}
+
+impl Default for DmPlan {
+    fn default() -> Self {
+        DmPlan { enabled: true, sets: Vec::new() }
     }
 }
 
@@ -309,6 +330,7 @@ impl Default for Plan {
             root: RootPlan { fstab: true, ..RootPlan::default() },
             luks: LuksPlan::default(),
             md: MdPlan::default(),
+            dm: DmPlan::default(),
             auto: None,
             patience: Patience::Quiet(Duration::from_secs(180)),
             degraded: Some(Duration::from_secs(10)),

@@ -406,3 +406,24 @@ proptest! {
         prop_assert_eq!(parse(&sources).0.patience, Patience::Quiet(secs(b)));
     }
 }
+
+#[test]
+fn bios_raid() {
+    for (text, dm, imsm, ddf) in [
+        ("", true, true, true),
+        ("rd.dm=0", false, true, true),
+        ("rd_NO_DM", false, true, true),
+        ("rd.md.imsm=0", true, false, true),
+        ("noiswmd", true, false, true),
+        ("rd_NO_MDIMSM", true, false, true),
+        ("rd.md.ddf=no", true, true, false),
+        ("noddfmd", true, true, false),
+        ("rd_NO_MDDDF", true, true, false),
+        ("nodmraid", false, false, false),
+    ] {
+        let plan = parse(&kernel(text)).0;
+        assert_eq!((plan.dm.enabled, plan.md.imsm, plan.md.ddf), (dm, imsm, ddf), "{text}");
+    }
+    let plan = parse(&kernel("rd.dm.uuid=nvidia_ab rd_DM_UUID=isw_c rd.dm.uuid=nvidia_ab")).0;
+    assert_eq!(plan.dm.sets, ["nvidia_ab", "isw_c"]);
+}

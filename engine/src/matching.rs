@@ -67,12 +67,9 @@ fn is_partition(uuid: &str, offset: i32, device: &Device, table: &Table) -> bool
             .partition_entry(device)
             .is_some_and(|partition| partition.uuid.eq_ignore_ascii_case(uuid));
     }
-    let (Some(parent), Some(number)) = (device.facts.parent.as_ref(), device.facts.partn) else {
-        return false;
-    };
-    let named = table
-        .get(parent)
-        .and_then(Device::content)
+    let Some((parent, number)) = table.place(device) else { return false };
+    let named = parent
+        .content()
         .and_then(|content| content.table.as_ref())
         .and_then(|parts| parts.partitions.iter().find(|part| part.uuid.eq_ignore_ascii_case(uuid)));
     named.is_some_and(|part| i64::from(part.number) + i64::from(offset) == i64::from(number))

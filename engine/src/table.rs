@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ondisk::{Content, Partition, Signature};
 
+use crate::assemble::dm_partitions;
 use crate::event::{CommandId, DevName, DeviceFacts, DmFacts, Failure};
 use crate::links::{self, Registry};
 use crate::time::Moment;
@@ -314,13 +315,25 @@ impl Table {
         self.iter().filter(move |device| device.facts.parent.as_ref() == Some(name))
     }
 
-    /// The entry of the parent's partition table that describes this partition.
+    /// The disk that a partition is on, and its number: the kernel's, or a mapping made in its stead.
+    #[must_use]
+    pub fn place(&self, device: &Device) -> Option<(&Device, u32)> {
+        let facts = &device.facts;
+        if let (Some(parent), Some(number)) = (&facts.parent, facts.partn) {
+            return Some((self.get(parent)?, number));
+        }
+        let (number, disk) = dm_partitions::parse_uuid(&facts.dm.as_ref()?.uuid)?;
+        let [below] = facts.slaves.as_slice() else { return None };
+        let parent = self.get(below)?;
+        parent.facts.dm.as_ref().is_some_and(|dm| dm.uuid == disk).then_some((parent, number))
+    }
+
+    /// The entry of the disk's partition table that describes this partition.
     ///
     /// Number and extent must agree: after a table was changed without the kernel noticing, numbers lie.
     #[must_use]
     pub fn partition_entry(&self, device: &Device) -> Option<&Partition> {
-        let parent = self.get(device.facts.parent.as_ref()?)?;
-        let number = device.facts.partn?;
+        let (parent, number) = self.place(device)?;
         let table = parent.content()?.table.as_ref()?;
         table.partitions.iter().find(|partition| {
             // The kernel shows an extended MBR partition as two sectors, however long it is.

@@ -48,21 +48,41 @@ pub(super) static ROWS: &[Row] = &[
         .absent("`rd.auto` decides")
         .family(F)
         .must(),
-    Row::later("rd.md.imsm", Kind::Flag(true, None), "Whether Intel RAID members are assembled by MD.")
+    Row::done("rd.md.imsm", Kind::Flag(true, Some(|plan, on| plan.md.imsm = on)), "Whether Intel RAID members are assembled by MD.")
         .aliases(&[means("rd_NO_MDIMSM", "0"), means("noiswmd", "0")])
         .family(F),
-    Row::later("rd.md.ddf", Kind::Flag(true, None), "Whether DDF RAID members are assembled by MD.")
+    Row::done("rd.md.ddf", Kind::Flag(true, Some(|plan, on| plan.md.ddf = on)), "Whether DDF RAID members are assembled by MD.")
         .aliases(&[means("rd_NO_MDDDF", "0"), means("noddfmd", "0")])
         .family(F),
     Row::done("rd.md.conf", Kind::Flag(true, Some(|plan, on| plan.md.conf = on)), "Whether the image's mdadm.conf is used.")
         .aliases(&[means("rd_NO_MDADMCONF", "0")])
         .family(F),
     Row::done("rd.md.waitclean", Kind::Flag(false, Some(|plan, on| plan.md.wait_clean = on)), "Waits until no array is being resynchronised before root is mounted.").family(F),
-    Row::later("rd.dm", Kind::Flag(true, None), "Whether BIOS RAID is set up through device-mapper. Its old spelling `nodmraid` also meant `rd.md.imsm=0` and `rd.md.ddf=0`.")
-        .aliases(&[means("rd_NO_DM", "0"), means("nodmraid", "0")])
+    Row::done("rd.dm", Kind::Flag(true, Some(|plan, on| plan.dm.enabled = on)), "Whether BIOS RAID is set up through device-mapper. With `0` its members are ordinary disks: for metadata left over from an earlier use.")
+        .aliases(&[means("rd_NO_DM", "0")])
         .family(F),
-    Row::later("rd.dm.uuid", Kind::List(None), "Activates the BIOS RAID sets with this name.")
+    Row::done(
+        "nodmraid",
+        Kind::Presence(Some(|plan| {
+            plan.dm.enabled = false;
+            plan.md.imsm = false;
+            plan.md.ddf = false;
+        })),
+        "No BIOS RAID at all: `rd.dm=0 rd.md.imsm=0 rd.md.ddf=0`.",
+    )
+        .family(F),
+    Row::done(
+        "rd.dm.uuid",
+        Kind::List(Some(|plan, value| {
+            if !plan.dm.sets.iter().any(|known| known == value) {
+                plan.dm.sets.push(value.to_owned());
+            }
+            Ok(())
+        })),
+        "Maps the BIOS RAID sets whose names begin so, and no others.",
+    )
         .syntax("SET")
+        .absent("`rd.auto` decides")
         .aliases(&[old("rd_DM_UUID")])
         .family(F),
     Row::later("rd.multipath", Kind::Flag(true, None), "Whether multipath maps are set up; `default` without a configuration.")

@@ -1,5 +1,7 @@
 //! Assemblers: one per kind of storage. Each looks at new facts and answers with requests.
 
+pub mod ata_raid;
+pub mod dm_partitions;
 mod luks;
 pub mod lvm;
 mod partitions;
@@ -149,5 +151,9 @@ pub trait Assembler {
 /// All kinds that this version knows.
 #[must_use]
 pub fn all() -> Vec<Box<dyn Assembler>> {
-    vec![Box::new(partitions::Partitions), Box::new(luks::Luks::default())]
+    vec![
+        Box::new(ata_raid::AtaRaid::default()),
+        Box::new(partitions::Partitions),
+        Box::new(luks::Luks::default()),
+    ]
 }

@@ -16,17 +16,23 @@ impl Assembler for Partitions {
             .partitions
             .iter()
             .filter(|entry| {
-                !view.table.partitions(&device.name).any(|known| known.facts.partn == Some(entry.number))
+                let place = Some((&device.name, entry.number));
+                !view
+                    .table
+                    .iter()
+                    .any(|known| view.table.place(known).map(|(disk, number)| (&disk.name, number)) == place)
             })
             .map(|entry| format!("{} ({})", entry.number, entry.uuid))
             .collect();
         if absent.is_empty() {
             return None;
         }
-        Some(Node::new(
-            State::Missing,
-            format!("the kernel has not made partition {} of {}", absent.join(", "), device.name),
-        ))
+        let missing = absent.join(", ");
+        let text = match &device.facts.dm {
+            Some(_) => format!("partition {missing} of {} is not mapped", device.name),
+            None => format!("the kernel has not made partition {missing} of {}", device.name),
+        };
+        Some(Node::new(State::Missing, text))
     }
 
     fn remedies(&self, view: View<'_>) -> Vec<String> {
