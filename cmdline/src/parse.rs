@@ -219,6 +219,7 @@ fn settle(plan: &mut Plan, hostonly: bool) {
     if !hostonly {
         plan.md.conf = false;
         plan.luks.crypttab = false;
+        plan.lvm.conf = false;
     }
     plan.failure.breaks.sort_unstable();
     plan.failure.breaks.dedup();

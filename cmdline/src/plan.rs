@@ -160,6 +160,19 @@ pub struct LuksPlan {
     pub data: Vec<(String, RootSpec)>,
 }
 
+/// `rd.lvm.*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LvmPlan {
+    /// `rd.lvm`; false means: no volume is activated.
+    pub enabled: bool,
+    /// `rd.lvm.vg=`: groups to activate; with [`Self::lvs`] these and only these.
+    pub vgs: Vec<String>,
+    /// `rd.lvm.lv=`: volumes to activate, as (group, volume).
+    pub lvs: Vec<(String, String)>,
+    /// `rd.lvm.conf`: whether the image's lvm.conf and lvmlocal.conf are used.
+    pub conf: bool,
+}
+
 /// `rd.md.*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MdPlan {
@@ -279,6 +292,8 @@ pub struct Plan {
     pub md: MdPlan,
     /// BIOS RAID through device-mapper.
     pub dm: DmPlan,
+    /// LVM volumes.
+    pub lvm: LvmPlan,
     /// `rd.auto`: `None` is on demand, `Some(true)` everything eagerly, `Some(false)` only the explicit.
     pub auto: Option<bool>,
     /// `rd.retry=`, `rd.timeout=`, `rootwait`.
@@ -324,6 +339,12 @@ impl Default for DmPlan {
     }
 }
 
+impl Default for LvmPlan {
+    fn default() -> Self {
+        LvmPlan { enabled: true, vgs: Vec::new(), lvs: Vec::new(), conf: true }
+    }
+}
+
 impl Default for Plan {
     fn default() -> Self {
         Plan {
@@ -331,6 +352,7 @@ impl Default for Plan {
             luks: LuksPlan::default(),
             md: MdPlan::default(),
             dm: DmPlan::default(),
+            lvm: LvmPlan::default(),
             auto: None,
             patience: Patience::Quiet(Duration::from_secs(180)),
             degraded: Some(Duration::from_secs(10)),

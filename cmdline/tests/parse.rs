@@ -289,8 +289,8 @@ fn remarks_are_advice() {
         ("rdshell", "rdshell is an old spelling; write rd.shell instead"),
         ("rd_NO_LUKS", "rd_NO_LUKS is an old spelling; write rd.luks=0 instead"),
         (
-            "rd.lvm.vg=a",
-            "rd.lvm.vg is known but not implemented yet and does nothing (Activates this volume group.)",
+            "usrhash=a",
+            "usrhash is known but not implemented yet and does nothing (Root hash of a dm-verity `/usr`.)",
         ),
         (
             "rd.udev.log_level=info",
@@ -426,4 +426,19 @@ fn bios_raid() {
     }
     let plan = parse(&kernel("rd.dm.uuid=nvidia_ab rd_DM_UUID=isw_c rd.dm.uuid=nvidia_ab")).0;
     assert_eq!(plan.dm.sets, ["nvidia_ab", "isw_c"]);
+}
+
+#[test]
+fn lvm() {
+    let plan = parse(&kernel(
+        "rd.lvm.vg=a rd_LVM_VG=/dev/b rd.lvm.vg=a rd.lvm.lv=c/d rd_LVM_LV=/dev/e/f rd_NO_LVMCONF",
+    ))
+    .0;
+    assert!(plan.lvm.enabled && !plan.lvm.conf);
+    assert_eq!(plan.lvm.vgs, ["a", "b"]);
+    assert_eq!(plan.lvm.lvs, [("c".into(), "d".into()), ("e".into(), "f".into())]);
+    assert!(!parse(&kernel("rd_NO_LVM")).0.lvm.enabled);
+    for wrong in ["rd.lvm.vg=a/b", "rd.lvm.lv=a", "rd.lvm.lv=a/", "rd.lvm.lv=a/b/c"] {
+        assert_eq!(remarks(wrong).len(), 1, "{wrong}");
+    }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use cmdline::crypttab::CrypttabEntry;
 
+use crate::assemble::lvm::LvmConf;
+
 /// Facts that are read once at start.
 #[derive(Debug, Clone, Default)]
 pub struct ImageFacts {
@@ -12,4 +14,8 @@ pub struct ImageFacts {
     /// Key files of the image that are used without being named as such: those that a key on any device may turn out to
     /// be, and those of `/etc/cryptsetup-keys.d`.
     pub key_files: BTreeSet<String>,
+    /// The image's `/etc/lvm/lvm.conf` and `/etc/lvm/lvmlocal.conf`.
+    pub lvm: LvmConf,
+    /// Major and minor number of the kernel's version; 0.0 when unknown.
+    pub kernel: (u32, u32),
 }

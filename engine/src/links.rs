@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ondisk::{Kind, udev_encode};
 
-use crate::event::DevName;
+use crate::event::{DevName, DmFacts};
 use crate::matching;
 use crate::table::{Device, Table};
 
@@ -21,6 +21,9 @@ pub fn claims(device: &Device, table: &Table) -> Vec<String> {
             links.push(format!("disk/by-id/dm-uuid-{}", dm.uuid));
         }
     }
+    if let Some(path) = device.facts.dm.as_ref().filter(|_| device.is_free()).and_then(volume_path) {
+        links.push(path);
+    }
     if device.is_free() {
         by_content(device, table, &mut links);
     }
@@ -31,6 +34,31 @@ pub fn claims(device: &Device, table: &Table) -> Vec<String> {
     links.sort();
     links.dedup();
     links
+}
+
+/// `VG/LV` of a logical volume (lvm2: udev/11-dm-lvm.rules; layers and parts of volumes have none).
+fn volume_path(dm: &DmFacts) -> Option<String> {
+    if !dm.uuid.starts_with("LVM-") {
+        return None;
+    }
+    let (group, volume) = split_name(&dm.name)?;
+    Some(format!("{}/{}", group.replace("--", "-"), volume.replace("--", "-")))
+}
+
+/// Group and the rest of a device-mapper name, dashes still doubled (lvm2: libdm/libdm-string.c): they meet at the last
+/// dash of the first run of an odd number of dashes, since no volume's name begins with one.
+pub(crate) fn split_name(name: &str) -> Option<(&str, &str)> {
+    let mut run = 0_u32;
+    for (at, letter) in name.char_indices() {
+        if letter == '-' {
+            run = run.saturating_add(1);
+        } else if run % 2 == 1 {
+            return Some((name.get(..at.checked_sub(1)?)?, name.get(at..)?));
+        } else {
+            run = 0;
+        }
+    }
+    None
 }
 
 /// Links named after what the device holds, or after its entry in a partition table.
@@ -178,6 +206,21 @@ mod tests {
                 ("disk/by-uuid/sw", "sdc"),
             ]
         );
+    }
+
+    #[test]
+    fn logical_volumes_have_their_own_directory() {
+        for (name, uuid, path) in [
+            ("vg-root", "LVM-x", Some("vg/root")),
+            ("my--vg-a--b--c", "LVM-x", Some("my-vg/a-b-c")),
+            ("vg---lv", "LVM-x", Some("vg-/lv")),
+            ("vg-root", "CRYPT-x", None),
+            ("vg", "LVM-x", None),
+            ("vg--x", "LVM-x", None),
+        ] {
+            let dm = crate::DmFacts { name: name.into(), uuid: uuid.into() };
+            assert_eq!(super::volume_path(&dm).as_deref(), path, "{name}");
+        }
     }
 
     #[test]

@@ -358,15 +358,7 @@ const RESERVED: [&str; 16] = [
 /// Layers have a suffix after the 64 characters of the UUID (lib/activate/dev_manager.c), hidden volumes a reserved name.
 fn is_part_of_lv(dm: &DmFacts) -> bool {
     let Some(ids) = dm.uuid.strip_prefix("LVM-") else { return false };
-    // Dashes inside of names are doubled, so that the last odd run of them separates the group from the volume.
-    let mut volume = dm.name.as_str();
-    for (at, _) in dm.name.match_indices('-') {
-        let before = dm.name.get(..at).unwrap_or_default();
-        let after = dm.name.get(at.saturating_add(1)..).unwrap_or_default();
-        if !before.ends_with('-') && !after.starts_with('-') {
-            volume = after;
-        }
-    }
+    let volume = links::split_name(&dm.name).map_or(dm.name.as_str(), |(_, volume)| volume);
     ids.as_bytes().get(64) == Some(&b'-') || RESERVED.iter().any(|word| volume.contains(word))
 }
 

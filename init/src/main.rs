@@ -40,6 +40,7 @@ mod workers;
 use std::convert::Infallible;
 
 use cmdline::{Plan, Sources};
+use engine::assemble::lvm::LvmConf;
 use engine::{ImageFacts, Loudness};
 
 /// The image's crypttab(5).
@@ -107,5 +108,19 @@ fn image_facts(plan: &Plan) -> ImageFacts {
     for entry in std::fs::read_dir(KEY_DIRECTORY).into_iter().flatten().flatten() {
         facts.key_files.extend(entry.path().to_str().map(str::to_owned));
     }
+    if plan.lvm.enabled && plan.lvm.conf {
+        let text = |name: &str| std::fs::read(format!("/etc/lvm/{name}")).ok();
+        facts.lvm = LvmConf::read(text("lvm.conf").as_deref(), text("lvmlocal.conf").as_deref());
+    }
+    facts.kernel = kernel_version();
     facts
+}
+
+/// Major and minor number of the running kernel's version.
+fn kernel_version() -> (u32, u32) {
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy();
+    let mut numbers =
+        release.split(|letter: char| !letter.is_ascii_digit()).map(|digits| digits.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }

@@ -6,21 +6,51 @@ use crate::mdadm_conf;
 const F: Family = Family::Storage;
 
 pub(super) static ROWS: &[Row] = &[
-    Row::later("rd.lvm", Kind::Flag(true, None), "Whether LVM is activated.")
+    Row::done("rd.lvm", Kind::Flag(true, Some(|plan, on| plan.lvm.enabled = on)), "Whether LVM volumes are activated.")
         .aliases(&[means("rd_NO_LVM", "0")])
         .family(F)
         .must(),
-    Row::later("rd.lvm.vg", Kind::List(None), "Activates this volume group.")
-        .syntax("VG")
-        .aliases(&[old("rd_LVM_VG")])
-        .family(F)
-        .must(),
-    Row::later("rd.lvm.lv", Kind::List(None), "Activates this logical volume.")
-        .syntax("VG/LV")
-        .aliases(&[old("rd_LVM_LV")])
-        .family(F)
-        .must(),
-    Row::later("rd.lvm.conf", Kind::Flag(true, None), "Whether the image's lvm.conf is used.")
+    Row::done(
+        "rd.lvm.vg",
+        Kind::List(Some(|plan, value| {
+            let name = value.strip_prefix("/dev/").unwrap_or(value);
+            if name.is_empty() || name.contains('/') {
+                return Err("the name of a volume group");
+            }
+            if !plan.lvm.vgs.iter().any(|known| known == name) {
+                plan.lvm.vgs.push(name.to_owned());
+            }
+            Ok(())
+        })),
+        "Activates every volume of this group, and no others than those named.",
+    )
+    .syntax("VG")
+    .aliases(&[old("rd_LVM_VG")])
+    .absent("`rd.auto` decides")
+    .family(F)
+    .must(),
+    Row::done(
+        "rd.lvm.lv",
+        Kind::List(Some(|plan, value| {
+            let path = value.strip_prefix("/dev/").unwrap_or(value);
+            let (vg, lv) = path
+                .split_once('/')
+                .filter(|(vg, lv)| !vg.is_empty() && !lv.is_empty() && !lv.contains('/'))
+                .ok_or("VG/LV")?;
+            let named = (vg.to_owned(), lv.to_owned());
+            if !plan.lvm.lvs.contains(&named) {
+                plan.lvm.lvs.push(named);
+            }
+            Ok(())
+        })),
+        "Activates this volume, and no others than those named.",
+    )
+    .syntax("VG/LV")
+    .aliases(&[old("rd_LVM_LV")])
+    .absent("`rd.auto` decides")
+    .family(F)
+    .must(),
+    Row::done("rd.lvm.conf", Kind::Flag(true, Some(|plan, on| plan.lvm.conf = on)), "Whether the image's lvm.conf and lvmlocal.conf are used.")
         .aliases(&[means("rd_NO_LVMCONF", "0")])
         .family(F),
     Row::later("rd.lvm.mergetags", Kind::List(None), "Merges snapshots with this tag back.")

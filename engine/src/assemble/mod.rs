@@ -75,6 +75,12 @@ pub trait Assembler {
     /// Looks at the facts and asks for what follows from them. Called until nobody asks for more.
     fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>);
 
+    /// Goes on with what was begun and must not be left half made, and begins nothing: root is found. Called in place of
+    /// [`Self::advance`] then.
+    fn finish(&mut self, requests: &mut Requests<'_>) {
+        let _ = requests;
+    }
+
     /// Takes the answer to a request of this assembler; returns whether it was one.
     fn answer(&mut self, view: View<'_>, id: CommandId, result: &Result<Outcome, Failure>) -> bool {
         let _ = (view, id, result);
@@ -155,5 +161,6 @@ pub fn all() -> Vec<Box<dyn Assembler>> {
         Box::new(ata_raid::AtaRaid::default()),
         Box::new(partitions::Partitions),
         Box::new(luks::Luks::default()),
+        Box::new(lvm::Lvm::default()),
     ]
 }

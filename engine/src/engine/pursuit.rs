@@ -177,7 +177,12 @@ impl Engine {
     }
 
     pub(super) fn assemble(&mut self, now: Moment, actions: &mut Actions) {
-        if self.goal.stage != Stage::Wanted || !self.has_usable_spec() {
+        if self.goal.stage != Stage::Wanted {
+            let mut requests = Requests { next: &mut self.next_command, actions };
+            self.assemblers.iter_mut().for_each(|one| one.finish(&mut requests));
+            return;
+        }
+        if !self.has_usable_spec() {
             return;
         }
         if self.other_drivers_asked.is_none() && self.is_quiet(now) {

@@ -1,3 +1,297 @@
-//! LVM2 volume groups and logical volumes.
+//! LVM2 volume groups and logical volumes: which are wanted, when they are activated, with what.
+//!
+//! Volumes are activated one after the other, device by device; whoever finds root first stops the rest. Groups are
+//! drawn up anew from what the devices say whenever something has changed: there is nothing to keep in step.
 
 pub mod activation;
+mod choice;
+mod conf;
+mod group;
+mod job;
+mod pattern;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ondisk::lvm::{LogicalVolume, VolumeGroup};
+
+use self::activation::{Activation, KernelFacts, Refusal};
+use self::choice::Reason;
+use self::group::Group;
+use self::job::{End, Job, Key};
+use super::{Assembler, Requests, View};
+use crate::command::{Action, Loudness};
+use crate::event::{CommandId, DevName, Failure, Outcome};
+use crate::explain::Node;
+use crate::table::{Device, Knowledge};
+use crate::time::Moment;
+
+pub use conf::LvmConf;
+
+/// How long a volume waits for PVs of its group that it does not need itself, when degraded starts are never allowed:
+/// what they hold may be newer.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What has become of a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    Active,
+    /// It was refused, or could not be made.
+    Failed(String),
+}
+
+/// The assembler of logical volumes.
+#[derive(Debug, Default)]
+pub struct Lvm {
+    volumes: BTreeMap<Key, State>,
+    job: Option<Job>,
+    /// The device made last that users see: before it was read nothing else is activated on suspicion.
+    fresh: Option<String>,
+    /// Devices that are kept from others while the volume that they belong to is being made.
+    held: BTreeSet<DevName>,
+    /// When a volume may be started although PVs are missing.
+    degraded_at: Option<Moment>,
+    said: BTreeSet<String>,
+}
+
+/// What an attempt at a volume came to.
+enum Attempt {
+    Start(Activation),
+    /// PVs are missing that may still come.
+    Wait,
+    Refused(String),
+}
+
+impl Lvm {
+    fn say(&mut self, requests: &mut Requests<'_>, loudness: Loudness, text: String) {
+        if self.said.insert(text.clone()) {
+            requests.ask(Action::Say(loudness, text));
+        }
+    }
+
+    /// Starts the next volume that is wanted and can be had. Returns whether one was started.
+    fn choose(&mut self, view: View<'_>, requests: &mut Requests<'_>) -> bool {
+        self.degraded_at = None;
+        if !choice::may_want_any(view) {
+            return false;
+        }
+        let conf = view.lvm_conf();
+        for warning in &conf.warnings {
+            self.say(requests, Loudness::Warning, warning.clone());
+        }
+        let groups = group::all(view.table, conf);
+        let sought = choice::may_be_anywhere(view, &groups) && self.is_settled(view);
+        for group in &groups {
+            let vg = group.vg;
+            let wanted: Vec<(&LogicalVolume, Reason)> = vg
+                .lvs
+                .iter()
+                .filter(|lv| !self.volumes.contains_key(&key(vg, lv)))
+                .filter_map(|lv| Some((lv, choice::wanted(view, conf, vg, lv, sought)?)))
+                .collect();
+            if wanted.is_empty() || group.obstacle(&groups, conf).is_some() {
+                continue;
+            }
+            for (lv, _) in wanted {
+                if !conf.allows(vg, lv) {
+                    let text = "activation/volume_list in lvm.conf does not list it".to_owned();
+                    self.volumes.insert(key(vg, lv), State::Failed(text));
+                    continue;
+                }
+                match self.attempt(view, group, lv) {
+                    Attempt::Start(plan) => {
+                        self.start(group, lv, plan, requests);
+                        return true;
+                    }
+                    Attempt::Wait => {}
+                    Attempt::Refused(why) => {
+                        self.volumes.insert(key(vg, lv), State::Failed(why));
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    fn attempt(&mut self, view: View<'_>, group: &Group<'_>, lv: &LogicalVolume) -> Attempt {
+        let active = |uuid: &str| {
+            let device = view
+                .table
+                .iter()
+                .find(|device| device.facts.dm.as_ref().is_some_and(|dm| dm.uuid == uuid))?;
+            Some((device.facts.major, device.facts.minor))
+        };
+        let facts = KernelFacts { version: view.image.kernel, active: &active };
+        let present = |id: &str| group.number(id);
+        let mut degraded = false;
+        if !group.is_complete() {
+            let at = view.last_change.after(view.plan.degraded.unwrap_or(GRACE));
+            if !view.calm || view.now < at {
+                if view.calm {
+                    self.degraded_at = Some(at);
+                }
+                return Attempt::Wait;
+            }
+            degraded = view.plan.degraded.is_some();
+        }
+        match activation::activate(group.vg, &lv.name, &present, degraded, &facts) {
+            Ok(plan) => Attempt::Start(plan),
+            Err(Refusal::MissingPv { .. }) => Attempt::Wait,
+            Err(refusal) => Attempt::Refused(refusal.to_string()),
+        }
+    }
+
+    fn start(
+        &mut self,
+        group: &Group<'_>,
+        lv: &LogicalVolume,
+        plan: Activation,
+        requests: &mut Requests<'_>,
+    ) {
+        let key = key(group.vg, lv);
+        let path = format!("{}/{}", group.vg.name, lv.name);
+        if plan.devices.is_empty() {
+            self.volumes.insert(key, State::Active);
+            return;
+        }
+        if !group.is_complete() {
+            let missing: Vec<String> = group.missing().map(report::pv_name).collect();
+            let what = if plan.degraded.is_empty() {
+                format!(
+                    "{path} is started although its group lacks {}: it does not lie there",
+                    missing.join(", ")
+                )
+            } else {
+                let volumes = plan.degraded.join(", ");
+                format!("{path} is started DEGRADED ({volumes}): {} is missing", missing.join(", "))
+            };
+            self.say(requests, Loudness::Warning, what);
+        }
+        let pvs = group.devices().map(|device| device.name.clone()).collect();
+        self.job = Some(Job::start(key, path, plan, pvs, requests));
+    }
+
+    /// Moves the volume on that is being made. Returns whether it came to nothing.
+    fn work(&mut self, requests: &mut Requests<'_>) -> bool {
+        let Some(mut job) = self.job.take() else { return false };
+        match job.advance(requests) {
+            None => {
+                self.job = Some(job);
+                return false;
+            }
+            Some(End::Failed(why)) => {
+                self.say(requests, Loudness::Error, format!("{} cannot be activated: {why}", job.path));
+                self.volumes.insert(job.key, State::Failed(why));
+            }
+            Some(End::Void) => {}
+        }
+        true
+    }
+
+    /// Whether what was made last has been read, so that it is known not to be root.
+    fn is_settled(&self, view: View<'_>) -> bool {
+        let Some(uuid) = &self.fresh else { return true };
+        let device =
+            view.table.iter().find(|device| device.facts.dm.as_ref().is_some_and(|dm| dm.uuid == *uuid));
+        view.stuck
+            || device.is_some_and(|device| {
+                matches!(device.knowledge, Knowledge::Known(_) | Knowledge::Unreadable(_))
+            })
+    }
+}
+
+/// What identifies a volume.
+fn key(vg: &VolumeGroup, lv: &LogicalVolume) -> Key {
+    (vg.id.clone(), lv.name.clone())
+}
+
+impl View<'_> {
+    /// The configuration that counts.
+    fn lvm_conf(&self) -> &LvmConf {
+        const NONE: &LvmConf = &LvmConf::NONE;
+        if self.plan.lvm.conf { &self.image.lvm } else { NONE }
+    }
+}
+
+impl Assembler for Lvm {
+    fn claims(&mut self, view: View<'_>) -> Vec<(DevName, Option<String>)> {
+        if self.job.is_none() && self.held.is_empty() {
+            return Vec::new();
+        }
+        // Before a snapshot is there, nobody may write to its origin.
+        let mine = |device: &&Device| {
+            let uuid = device.facts.dm.as_ref().map(|dm| dm.uuid.as_str());
+            self.job.as_ref().zip(uuid).is_some_and(|(job, uuid)| job.makes(uuid))
+        };
+        let held: BTreeSet<DevName> =
+            view.table.iter().filter(mine).map(|device| device.name.clone()).collect();
+        let free = self.held.difference(&held).map(|name| (name.clone(), None));
+        let owner = self.job.as_ref().map(|job| job.path.clone());
+        let changes = free.chain(held.iter().map(|name| (name.clone(), owner.clone()))).collect();
+        self.held = held;
+        changes
+    }
+
+    fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
+        while (self.job.is_some() && self.work(requests))
+            || (self.job.is_none() && self.choose(view, requests))
+        {}
+    }
+
+    fn finish(&mut self, requests: &mut Requests<'_>) {
+        self.work(requests);
+    }
+
+    fn answer(&mut self, _view: View<'_>, id: CommandId, result: &Result<Outcome, Failure>) -> bool {
+        if !self.job.as_mut().is_some_and(|job| job.answer(id, result)) {
+            return false;
+        }
+        // At once, so that its devices are free before anybody looks at them again.
+        if let Some(job) = self.job.take_if(|job| job.is_done()) {
+            self.fresh = job.visible().map(str::to_owned);
+            self.volumes.insert(job.key, State::Active);
+        }
+        true
+    }
+
+    fn gone(&mut self, name: &DevName) {
+        if let Some(job) = &mut self.job {
+            job.gone(name);
+        }
+        self.held.remove(name);
+        // Whatever comes next may be what was missing; a volume that is active is found so.
+        self.volumes.clear();
+    }
+
+    fn retry(&mut self) {
+        self.volumes.clear();
+        self.said.clear();
+    }
+
+    fn is_busy(&self) -> bool {
+        self.job.is_some()
+    }
+
+    fn has_failed(&self, view: View<'_>) -> bool {
+        self.root_has_failed(view)
+    }
+
+    fn deadline(&self) -> Option<Moment> {
+        self.degraded_at
+    }
+
+    fn explain(&self, view: View<'_>, device: &Device) -> Option<Node> {
+        self.explain_device(view, device)
+    }
+
+    fn missing(&self, view: View<'_>) -> Vec<Node> {
+        self.explain_groups(view)
+    }
+
+    fn remedies(&self, view: View<'_>) -> Vec<String> {
+        self.remedies_for(view)
+    }
+}

@@ -1,0 +1,198 @@
+//! What the image's lvm.conf and lvmlocal.conf say about activation (lvm.conf(5), lvmsystemid(7)).
+
+use ondisk::lvm::{LogicalVolume, Section, Value, VolumeGroup, config};
+
+use super::pattern::Pattern;
+use crate::table::Device;
+
+/// Settings that activation looks at.
+#[derive(Debug, Clone, Default)]
+pub struct LvmConf {
+    /// `activation/volume_list`: nothing else may be activated.
+    volumes: Option<Vec<String>>,
+    /// `activation/auto_activation_volume_list`: nothing else is activated unasked.
+    auto_volumes: Option<Vec<String>>,
+    /// `tags/...`: tags of this host.
+    host_tags: Vec<String>,
+    /// `devices/global_filter` and `devices/filter`: true accepts, the first match counts.
+    filters: [Vec<(bool, Pattern)>; 2],
+    /// What this host calls itself, and which other names it accepts.
+    system_ids: Vec<String>,
+    /// What could not be understood, for the log.
+    pub warnings: Vec<String>,
+}
+
+impl LvmConf {
+    /// No configuration.
+    pub(super) const NONE: LvmConf = LvmConf {
+        volumes: None,
+        auto_volumes: None,
+        host_tags: Vec::new(),
+        filters: [Vec::new(), Vec::new()],
+        system_ids: Vec::new(),
+        warnings: Vec::new(),
+    };
+
+    /// Reads the texts of lvm.conf and lvmlocal.conf; the second goes before the first.
+    #[must_use]
+    pub fn read(main: Option<&[u8]>, local: Option<&[u8]>) -> LvmConf {
+        let mut conf = LvmConf::default();
+        let mut sources = Vec::new();
+        for (name, text) in [("lvmlocal.conf", local), ("lvm.conf", main)] {
+            match text.map(config::parse) {
+                Some(Ok(root)) => sources.push(root),
+                Some(Err(error)) => conf.warnings.push(format!("/etc/lvm/{name} is ignored: {error}")),
+                None => {}
+            }
+        }
+        let find = |section, key| sources.iter().find_map(|root| setting(root, section, key));
+        conf.volumes = find("activation", "volume_list").map(texts);
+        conf.auto_volumes = find("activation", "auto_activation_volume_list").map(texts);
+        for (slot, key) in conf.filters.iter_mut().zip(["global_filter", "filter"]) {
+            for rule in find("devices", key).map(texts).unwrap_or_default() {
+                match Pattern::rule(&rule) {
+                    Some(rule) => slot.push(rule),
+                    None => {
+                        conf.warnings.push(format!(
+                            "devices/{key} in lvm.conf is ignored: {rule:?} is more than this version understands"
+                        ));
+                        slot.clear();
+                        break;
+                    }
+                }
+            }
+        }
+        match find("global", "system_id_source").map(texts).unwrap_or_default().first().map(String::as_str) {
+            None | Some("none") => {}
+            Some("lvmlocal") => {
+                let own = find("local", "system_id").map(texts).unwrap_or_default();
+                conf.system_ids.extend(own.into_iter().filter(|id| !id.is_empty()));
+            }
+            Some(source) => conf.warnings.push(format!(
+                "global/system_id_source={source} in lvm.conf is not known here, so that VGs with a system id count as \
+                 foreign; lvmlocal is understood"
+            )),
+        }
+        conf.system_ids.extend(find("local", "extra_system_ids").map(texts).unwrap_or_default());
+        for root in &sources {
+            for (key, value) in root.section("tags").map(|tags| tags.0.as_slice()).unwrap_or_default() {
+                if matches!(value, Value::Section(tag) if tag.0.is_empty()) {
+                    conf.host_tags.push(key.trim_start_matches('@').to_owned());
+                }
+            }
+        }
+        conf
+    }
+
+    /// Whether the filters let this device be a PV, by its name or any of its links.
+    #[must_use]
+    pub fn accepts(&self, device: &Device) -> bool {
+        self.filters.iter().all(|rules| {
+            let verdict = |path: &str| {
+                rules.iter().find(|(_, pattern)| pattern.matches(path)).map(|(accept, _)| *accept)
+            };
+            let names = std::iter::once(&device.name.0).chain(&device.claims);
+            let verdicts: Vec<bool> = names.filter_map(|name| verdict(&format!("/dev/{name}"))).collect();
+            // lvm2 (lib/filters/filter-regex.c): one accepted name is enough, and so is no rule for any.
+            verdicts.is_empty() || verdicts.contains(&true)
+        })
+    }
+
+    /// Whether `activation/volume_list` allows the volume.
+    #[must_use]
+    pub fn allows(&self, vg: &VolumeGroup, lv: &LogicalVolume) -> bool {
+        self.volumes.as_deref().is_none_or(|list| self.is_listed(list, vg, lv))
+    }
+
+    /// Whether `activation/auto_activation_volume_list` allows the volume.
+    #[must_use]
+    pub fn allows_unasked(&self, vg: &VolumeGroup, lv: &LogicalVolume) -> bool {
+        self.auto_volumes.as_deref().is_none_or(|list| self.is_listed(list, vg, lv))
+    }
+
+    /// `VG`, `VG/LV`, `@tag` of either, `@*` for any tag of this host.
+    fn is_listed(&self, list: &[String], vg: &VolumeGroup, lv: &LogicalVolume) -> bool {
+        let tagged = |tag: &str| lv.tags.iter().chain(&vg.tags).any(|seen| seen == tag);
+        list.iter().any(|entry| match entry.strip_prefix('@') {
+            Some("*") => self.host_tags.iter().any(|tag| tagged(tag)),
+            Some(tag) => tagged(tag),
+            None => match entry.split_once('/') {
+                Some((group, volume)) => group == vg.name && volume == lv.name,
+                None => *entry == vg.name,
+            },
+        })
+    }
+
+    /// Whether a system id is this host's.
+    #[must_use]
+    pub fn is_own(&self, system_id: &str) -> bool {
+        self.system_ids.iter().any(|own| own == system_id)
+    }
+}
+
+/// `section { key = ... }`, or `section/key = ...`; the last one counts.
+fn setting<'a>(root: &'a Section, section: &str, key: &str) -> Option<&'a Value> {
+    let path = format!("{section}/{key}");
+    root.0.iter().rev().find_map(|(name, value)| match value {
+        Value::Section(inner) if name == section => {
+            inner.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
+        }
+        value if *name == path => Some(value),
+        _ => None,
+    })
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::Text(text) => vec![text.clone()],
+        Value::List(list) => list.iter().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+        # comment
+        activation { volume_list = [ "vg0", "vg1/a", "@net", "@*" ]  auto_activation_volume_list = [] }
+        devices/filter = [ "r|/dev/sdb|", "a|.*|" ]
+        global { system_id_source = "lvmlocal" }
+        tags { here { } there { host_list = ["x"] } }
+    "#;
+
+    #[test]
+    fn settings() {
+        let conf = LvmConf::read(
+            Some(TEXT.as_bytes()),
+            Some(b"local { system_id = \"me\" extra_system_ids = [\"you\"] }"),
+        );
+        assert_eq!(conf.warnings, [""; 0]);
+        for (name, lv_name, tag, yes) in [
+            ("vg0", "x", "", true),
+            ("vg1", "a", "", true),
+            ("vg1", "b", "", false),
+            ("vg1", "b", "net", true),
+            ("vg1", "b", "here", true),
+            ("vg1", "b", "there", false),
+        ] {
+            let vg = VolumeGroup { name: name.into(), tags: vec![tag.into()], ..VolumeGroup::default() };
+            let lv = LogicalVolume { name: lv_name.into(), ..LogicalVolume::default() };
+            assert_eq!(conf.allows(&vg, &lv), yes, "{name}/{lv_name} {tag}");
+            assert!(!conf.allows_unasked(&vg, &lv));
+        }
+        assert!(conf.is_own("me") && conf.is_own("you") && !conf.is_own("them"));
+        assert_eq!(conf.filters[1].len(), 2);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_said() {
+        let conf = LvmConf::read(
+            Some(b"devices { filter = [ \"a|(x|y)|\", \"r|.*|\" ] } global { system_id_source = \"uname\" }"),
+            Some(b"local {"),
+        );
+        assert_eq!(conf.warnings.len(), 3, "{:?}", conf.warnings);
+        assert!(conf.filters[1].is_empty());
+    }
+}

@@ -1,0 +1,163 @@
+//! The activation of one volume, device by device.
+
+use std::collections::BTreeSet;
+
+use super::activation::Activation;
+use crate::assemble::Requests;
+use crate::command::Action;
+use crate::event::{CommandId, DevName, Failure, Outcome};
+
+/// A volume: id of the group, name.
+pub type Key = (String, String);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// The next request may go out.
+    Ready,
+    Loading(CommandId),
+    Making(CommandId),
+    /// A device that was made held, by its place in the plan.
+    Resuming(CommandId, usize),
+    /// What was made is taken down again.
+    Undoing(Option<CommandId>),
+}
+
+/// How a job ended that is not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// It could not be made, and nothing is left of it.
+    Failed(String),
+    /// A physical volume vanished meanwhile; nothing is left of it.
+    Void,
+}
+
+/// One activation under way.
+#[derive(Debug)]
+pub struct Job {
+    pub key: Key,
+    /// `VG/LV`, for people.
+    pub path: String,
+    plan: Activation,
+    made: Vec<(u32, u32)>,
+    step: Step,
+    /// Devices up to here need no resuming any more.
+    resumed: usize,
+    /// Physical volumes below it.
+    pvs: BTreeSet<DevName>,
+    void: bool,
+    failure: Option<String>,
+}
+
+impl Job {
+    /// Starts by asking for the drivers.
+    pub fn start(
+        key: Key,
+        path: String,
+        plan: Activation,
+        pvs: BTreeSet<DevName>,
+        requests: &mut Requests<'_>,
+    ) -> Job {
+        let mut modules = vec!["dm-mod".to_owned()];
+        modules.extend(plan.modules.iter().filter(|name| *name != "dm-mod").cloned());
+        let step = Step::Loading(requests.ask(Action::LoadModules(modules)));
+        Job { key, path, plan, made: Vec::new(), step, resumed: 0, pvs, void: false, failure: None }
+    }
+
+    /// Asks for the next thing; gives the end when it came to nothing.
+    pub fn advance(&mut self, requests: &mut Requests<'_>) -> Option<End> {
+        loop {
+            match self.step {
+                Step::Loading(_) | Step::Making(_) | Step::Resuming(..) | Step::Undoing(Some(_)) => {
+                    return None;
+                }
+                Step::Ready if self.void => self.step = Step::Undoing(None),
+                Step::Ready => {
+                    let Some(next) = self.plan.devices.get(self.made.len()) else {
+                        let (at, action) = self.next_held()?;
+                        self.step = Step::Resuming(requests.ask(action), at);
+                        continue;
+                    };
+                    match next.device(&self.made) {
+                        Some(device) => {
+                            self.step = Step::Making(requests.ask(Action::CreateDm(device)));
+                        }
+                        None => self.fail("its table refers to a device that is made later".into()),
+                    }
+                }
+                Step::Undoing(None) => {
+                    let Some(last) = self.made.len().checked_sub(1).and_then(|at| self.plan.devices.get(at))
+                    else {
+                        let failure = self.failure.take().filter(|_| !self.void);
+                        return Some(failure.map_or(End::Void, End::Failed));
+                    };
+                    self.step = Step::Undoing(Some(requests.ask(Action::RemoveDm(last.name.clone()))));
+                }
+            }
+        }
+    }
+
+    /// The next device that was made held, with the request that resumes it.
+    fn next_held(&self) -> Option<(usize, Action)> {
+        let mut rest = self.plan.devices.iter().enumerate().skip(self.resumed);
+        rest.find_map(|(at, device)| Some((at, device.resume()?)))
+    }
+
+    /// Whether the volume is active, all of it.
+    pub fn is_done(&self) -> bool {
+        self.step == Step::Ready
+            && !self.void
+            && self.made.len() == self.plan.devices.len()
+            && self.next_held().is_none()
+    }
+
+    /// Takes an answer; returns whether it was this job's.
+    pub fn answer(&mut self, id: CommandId, result: &Result<Outcome, Failure>) -> bool {
+        match self.step {
+            // A driver may be built in; what is missing shows when the device is made.
+            Step::Loading(asked) if asked == id => self.step = Step::Ready,
+            Step::Making(asked) if asked == id => match result {
+                Ok(Outcome::Made { major, minor }) => {
+                    self.made.push((*major, *minor));
+                    self.step = Step::Ready;
+                }
+                Ok(_) => self.fail("the device has no number".into()),
+                Err(failure) => self.fail(failure.to_string()),
+            },
+            Step::Resuming(asked, at) if asked == id => match result {
+                Ok(_) => {
+                    self.resumed = at.saturating_add(1);
+                    self.step = Step::Ready;
+                }
+                Err(failure) => self.fail(failure.to_string()),
+            },
+            Step::Undoing(Some(asked)) if asked == id => {
+                // A device that cannot be removed is the real root's to deal with.
+                self.made.pop();
+                self.step = Step::Undoing(None);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn fail(&mut self, why: String) {
+        self.failure = Some(why);
+        self.step = Step::Undoing(None);
+    }
+
+    /// A device is gone: whatever lies on it is void.
+    pub fn gone(&mut self, name: &DevName) {
+        self.void |= self.pvs.contains(name);
+    }
+
+    /// Whether this UUID is that of a device which this job makes.
+    pub fn makes(&self, uuid: &str) -> bool {
+        self.plan.devices.iter().any(|device| device.uuid == uuid)
+    }
+
+    /// UUID of the device that users see, if this job makes it.
+    pub fn visible(&self) -> Option<&str> {
+        let made = self.plan.devices.iter().find(|device| device.name == self.plan.visible);
+        made.map(|device| device.uuid.as_str())
+    }
+}
