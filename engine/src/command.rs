@@ -2,6 +2,7 @@
 
 use cmdline::plan::{Access, BreakPoint, EmergencyAction};
 
+use crate::assemble::lvm::activation::PoolKind;
 use crate::event::{CommandId, DevName};
 use crate::explain::Explanation;
 
@@ -85,6 +86,9 @@ pub enum Action {
     CreateDm(DmDevice),
     /// Resume a device that was made held, then give it this read-ahead; answer `Done` or `Failed`.
     ResumeDm(String, ReadAhead),
+    /// Read the first block of the device with this number, a pool's metadata; answer `Done`, or `Failed` with the reason
+    /// why the pool must not be made.
+    CheckPool((u32, u32), PoolKind),
     /// Remove the device-mapper device of this name; answer `Done` or `Failed`.
     RemoveDm(String),
     /// Mount the device read-only, read this file and keep it as a secret; answer `Done(Secret)` or `Failed`.

@@ -120,6 +120,7 @@ pub fn action(action: &Action) -> String {
             &mut out
         }
         Action::ResumeDm(name, _) => out.word("resume-dm").text(name),
+        Action::CheckPool((major, minor), _) => out.word("check-pool").word(&format!("{major}:{minor}")),
         Action::RemoveDm(name) => out.word("remove-dm").text(name),
         Action::ReadKey { device, path, .. } => out.word("read-key").text(&device.0).text(path),
         Action::AskPassphrase { .. } => out.word("ask"),

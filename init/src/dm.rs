@@ -3,10 +3,13 @@
 //! No udev cookies are used: they make the caller wait for a daemon that is not there. Nodes are devtmpfs's, links are
 //! made when the kernel reports the device.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 
 use devicemapper::{DM, DevId, DmError, DmFlags, DmName, DmOptions, DmUuid};
+use engine::assemble::lvm::activation::PoolKind;
 use engine::{DmDevice, Failure, Outcome, ReadAhead};
+use ondisk::lvm::pool::SUPERBLOCK;
 
 /// The kernel's `dm_target_spec.target_type` has room for 16 bytes with the final zero.
 const LONGEST_KIND: usize = 15;
@@ -72,6 +75,19 @@ fn start(dm: &DM, name: &DmName, read_ahead: ReadAhead) -> Result<(), Failure> {
     // Not before: with a new table the kernel computes its own again.
     set_read_ahead(info.device().minor, read_ahead);
     Ok(())
+}
+
+/// Lets the engine judge a pool's metadata.
+///
+/// # Errors
+///
+/// Its judgement, or that the block cannot be read.
+pub fn check_pool((major, minor): (u32, u32), kind: PoolKind) -> Result<Outcome, Failure> {
+    let path = format!("/dev/dm-{minor}");
+    let mut block = vec![0; SUPERBLOCK];
+    let read = File::open(&path).and_then(|mut file| file.read_exact(&mut block));
+    read.map_err(|error| Failure::Other(format!("cannot read {path} ({major}:{minor}): {error}")))?;
+    kind.judge(&block).map(|()| Outcome::Done).map_err(Failure::Other)
 }
 
 /// Removes the device of this name; one that is not there counts as removed.

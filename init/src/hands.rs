@@ -71,6 +71,7 @@ impl Boot {
             }
             Action::CreateDm(device) => self.submit_for(id, move || dm::create(&device)),
             Action::ResumeDm(name, read_ahead) => self.submit_for(id, move || dm::resume(&name, read_ahead)),
+            Action::CheckPool(device, kind) => self.submit_for(id, move || dm::check_pool(device, kind)),
             Action::RemoveDm(name) => self.submit_for(id, move || dm::remove(&name)),
             Action::ReadKey { device, fstype, path, offset, size } => {
                 let device = format!("/dev/{device}");

@@ -191,6 +191,7 @@ impl Bed {
             targets,
             packages: recipe.packages.clone(),
             kernel: recipe.kernel,
+            release: None,
         };
         self.builder().run(&job)
     }

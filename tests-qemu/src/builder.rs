@@ -15,6 +15,7 @@ use crate::guest::GuestPrograms;
 use crate::kernel::{Kernel, Series};
 use crate::program::{output, program};
 use crate::qemu::{Bus, Drive, Machine};
+use crate::rootfs::Release;
 use crate::{Error, debian, disk, image, rootfs};
 
 /// A job for the builder VM.
@@ -35,6 +36,8 @@ pub struct Job<'a> {
     pub packages: Vec<&'a str>,
     /// Kernel to run, where it matters; otherwise the newest.
     pub kernel: Option<Series>,
+    /// Release whose tools are wanted, where it matters; otherwise the newest.
+    pub release: Option<Release>,
 }
 
 /// The VM.
@@ -58,7 +61,13 @@ impl Builder<'_> {
     /// named after its variable, and `console.log`.
     pub fn run(&self, job: &Job<'_>) -> Result<PathBuf, Error> {
         let kernel = image::of_series(self.kernels, job.kernel.unwrap_or(Series::V6_12))?;
-        let root = rootfs::builder_root(&job.packages, kernel, self.guest, self.cache)?;
+        let root = rootfs::builder_root(
+            job.release.unwrap_or(Release::Trixie),
+            &job.packages,
+            kernel,
+            self.guest,
+            self.cache,
+        )?;
         let mut recipe = format!("{}\n{}\n{:?}\n", job.script, root.display(), job.targets);
         for (name, content) in &job.files {
             recipe += &format!("file {name} {}\n", crate::cache::digest(content)?);

@@ -173,8 +173,9 @@ ExecStart=/usr/lib/rootward-guest --distribution
 StandardOutput=journal+console
 ";
 
-/// The tree of the builder VM: tools of Debian 13, nothing of ours but the program that runs a script.
+/// The tree of the builder VM: tools of a release, nothing of ours but the program that runs a script.
 pub fn builder_root(
+    release: Release,
     more_packages: &[&str],
     kernel: &Kernel,
     guest: &GuestPrograms,
@@ -183,7 +184,7 @@ pub fn builder_root(
     let mut wanted = [BUILDER_PACKAGES, more_packages].concat();
     wanted.sort_unstable();
     wanted.dedup();
-    let base = bootstrap("trixie", &wanted, cache)?;
+    let base = bootstrap(release.suite(), &wanted, cache)?;
     let recipe = format!("{}\n{}\n{}", base.display(), kernel.package, debian::sha256(&guest.checker)?)
         + &DISTRIBUTION_MODULES.join(" ");
     cache.entry("trees", "builder", &recipe, |tree| {

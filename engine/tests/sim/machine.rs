@@ -458,6 +458,7 @@ impl<'a> Machine<'a> {
             Action::LoadInputDrivers
             | Action::CreateDm(_)
             | Action::RemoveDm(_)
+            | Action::CheckPool(..)
             | Action::ResumeDm(..)
             | Action::Link(..)
             | Action::Say(..)

@@ -4,6 +4,7 @@ pub mod config;
 mod import;
 mod label;
 pub mod model;
+pub mod pool;
 
 use std::fmt;
 

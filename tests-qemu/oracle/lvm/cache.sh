@@ -20,7 +20,9 @@ lvcreate -q -Wn -l 16 -n smqset ca
 lvcreate -q -y --type cache-pool -l 16 --poolmetadatasize 4m -n psmqset ca
 lvconvert -q -y --type cache --cachesettings 'migration_threshold=4096' --cachepool ca/psmqset ca/smqset
 lvcreate -q -Wn -i 2 -l 16 -n striped ca
-lvcreate -q -y --type cache-pool -i 2 -l 16 --poolmetadatasize 4m -n pstriped ca
+lvcreate -q -Wn -i 2 -l 16 -n pstriped ca
+lvcreate -q -Wn -l 5 -n pstripedmeta ca
+lvconvert -q -y --type cache-pool --poolmetadata ca/pstripedmeta ca/pstriped
 lvconvert -q -y --type cache --cachepool ca/pstriped ca/striped
 lvcreate -q -Wn --type raid1 -m 1 -l 16 -n raid ca
 settle ca
@@ -29,3 +31,4 @@ lvconvert -q -y --type cache --cachepool ca/praid ca/raid
 lvcreate -q -s -l 4 -n cached_s ca/pwritethrough || true
 lvcreate -q -y --type cache-pool -l 16 --poolmetadatasize 4m -n lonely ca
 dump ca
+superblock ca poolwritethrough_cpool_cmeta

@@ -35,7 +35,7 @@ metadata() { vgcfgbackup -q -f /tmp/metadata.txt "$1" >&2; sed -e '/^creation_ho
 # Lets synchronisations end: their outcome is in the superblocks, and a table does not depend on it.
 settle() {
     for try in $(seq 1 60); do
-        lvs --noheadings -a -o copy_percent "$1" | tr -d ' ' | grep -v '^100.00$' | grep -q . || return 0
+        lvs --noheadings -a -o sync_percent -S 'segtype=~"^raid" || segtype=mirror' "$1" | tr -d ' ' | grep -v '^100.00$' | grep -q . || return 0
         sleep 0.5
     done
 }
@@ -46,10 +46,8 @@ deactivate() { lvchange -q -an "$1" || vgchange -q -an "$1" || { sleep 2; vgchan
 one() {
     vg=$1 lv=$2; shift 2
     echo "== $vg/$lv $*"
-    if lvm lvchange -vvvv -ay -K --poll n --config activation/monitoring=1 --ignoremonitoring "$@" "$vg/$lv" 2>/tmp/trace; then
-        sed -n -E 's/^.*lib[a-z_]*dm[-_a-z]*\.c:[0-9]+ +//p; s/^.*activate\/[a-z_]+\.c:[0-9]+ +//p; s/^.*ioctl\/[a-z-]+\.c:[0-9]+ +//p' /tmp/trace \
-            >"/tmp/filtered"
-        grep -E '^ *(Creating|Adding target|Loading|Resuming|Suspending|Suppressed|Setting read|Renaming|Removing|[a-z-]+: (retaining|Setting)|dm (create|reload|resume|suspend|load|table load|rename|message|remove) )' /tmp/filtered | sed 's/^ */trace /' || true
+    if lvm lvchange -vvvv -y -ay -K --poll n --config activation/monitoring=1 --ignoremonitoring "$@" "$vg/$lv" 2>/tmp/trace; then
+        grep -oE '(dm (create|resume|reload|suspend) .*|Adding target to .*|[^ ]+( \([0-9:]+\))?: (retaining kernel read|Setting read) ahead.*)' /tmp/trace | sed 's/^/trace /'
         dmsetup info -c --noheadings --separator '|' -o minor,major,name,uuid,attr | sort -n | while IFS='|' read -r minor major name uuid attr; do
             echo "device $major:$minor $name $uuid $attr ra=$(blockdev --getra "/dev/mapper/$name") ro=$(blockdev --getro "/dev/mapper/$name")"
             dmsetup table "$name" | sed 's/^/table /'
@@ -83,4 +81,11 @@ pvs_of() {
     command pvs --noheadings -o pv_uuid,pv_name --select "vg_name=$1" | while read -r uuid device; do
         echo "pv ${uuid//-/} $([ -e "$device" ] && lsblk -dno MAJ:MIN "$device" | tr -d ' ' || echo missing)"
     done
+}
+
+# superblock VG LV: the first block of a pool's metadata.
+superblock() {
+    lvchange -q -y -ay "$1/$2"
+    head -c 4096 "/dev/mapper/$1-$2" >"$STATE/$2.superblock"
+    lvchange -q -an "$1/$2"
 }

@@ -20,7 +20,7 @@ settle rd
 lvextend -q -l +4 rd/r1big
 lvextend -q -l +4 rd/r5big
 lvcreate -q -Wn --type raid1 -m 1 -pr -l 4 -n r1ro rd
-lvcreate -q -Wn --type raid5 -i 3 -r 512 -l 3 -n r5ra rd
+lvcreate -q -Wn --type raid5 -i 3 -r 512 -l 3 -n r5ahead rd
 dump rd
 vgchange -an rd
 # The same group with one PV gone.

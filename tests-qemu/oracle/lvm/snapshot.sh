@@ -9,7 +9,7 @@ lvcreate -q -Wn --type raid1 -m 1 -l 8 -n raid sn
 lvcreate -q -s -l 4 -n raid_s sn/raid
 lvcreate -q -Wn -pr -l 8 -n ro sn
 lvcreate -q -s -l 4 -n ro_s sn/ro
-lvcreate -q -s -V 256m -L 8m -n virtual sn
+lvcreate -q --type snapshot -V 256m -L 8m -n virtual sn
 lvcreate -q -Wn -l 16 -r 1024 -n ra sn
 lvcreate -q -s -l 4 -n ra_s sn/ra
 lvcreate -q -Wn -l 4 -n alone sn

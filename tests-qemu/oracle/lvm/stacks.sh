@@ -18,7 +18,7 @@ lvcreate -q -s --thinpool st/rpool -n onraid st/router
 # A cache on RAID 5 whose pool is on RAID 1.
 lvcreate -q -Wn --type raid5 -i 2 -L 64m -n slow st
 lvcreate -q -Wn --type raid1 -m 1 -L 16m -n cpool st
-lvcreate -q -Wn --type raid1 -m 1 -L 4m -n cmeta st
+lvcreate -q -Wn --type raid1 -m 1 -L 8m -n cmeta st
 settle st
 lvconvert -q -y --type cache-pool --poolmetadata st/cmeta st/cpool
 lvconvert -q -y --type cache --cachepool st/cpool st/slow

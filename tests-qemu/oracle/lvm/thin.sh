@@ -5,7 +5,8 @@ lvcreate -q -V 100m -n thin2 th/pool
 lvcreate -q -s -kn -n snap1 th/thin1
 lvcreate -q -s -n snap2 th/snap1
 lvcreate -q -V 16m -r 512 -pr -n thinro th/pool || { lvcreate -q -V 16m -n thinro th/pool; lvchange -q -pr th/thinro; }
-lvcreate -q --type thin-pool -L 32m --poolmetadatasize 4m -c 128k --discards ignore -Zn --errorwhenfull y -n pool2 th
+lvcreate -q --type thin-pool -L 32m --poolmetadatasize 4m -c 128k --discards ignore -Zn -n pool2 th
+lvchange -q --errorwhenfull y th/pool2
 lvcreate -q -V 64m -n p2thin th/pool2
 lvcreate -q --type thin-pool -L 32m -c 512k --discards nopassdown -n pool3 th
 lvcreate -q -V 64m -n p3thin th/pool3
@@ -23,6 +24,7 @@ settle th
 lvconvert -q -y --type thin-pool --poolmetadata th/pool5meta th/pool5
 lvcreate -q -V 64m -n p5thin th/pool5
 dump th
+superblock th pool_tmeta
 pvs tm 2 128
 lvcreate -q --type thin-pool -L 32m --poolmetadatasize 4m -n pool tm
 lvcreate -q -V 64m -n base tm/pool

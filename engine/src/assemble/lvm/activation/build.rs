@@ -53,7 +53,7 @@ pub(super) fn activate(
     let hidden = group.lvs.get(lv).is_none_or(|info| !info.visible);
     if (hidden && cow.is_none())
         || cow.is_some_and(|snapshot| snapshot.merging)
-        || group.kind(lv) == "snapshot"
+        || matches!(group.kind(lv), "snapshot" | "cache-pool")
     {
         return Err(Refusal::Internal(name.to_owned()));
     }
@@ -129,13 +129,8 @@ impl<'a> Builder<'_, 'a> {
         if depth > MAX_DEPTH {
             return Err(group.broken(lv, "volumes nested in a ring or too deeply"));
         }
-        if word(&info.lv.status, "PVMOVE") || word(&info.lv.status, "LOCKED") {
-            let what = "an unfinished pvmove";
-            return Err(Refusal::Unsupported { lv: info.lv.name.clone(), what });
-        }
         let kind = group.kind(lv);
-        let unused_pool = kind == "cache-pool" && info.users.is_empty();
-        if kind == "cache-pool" && !unused_pool {
+        if kind == "cache-pool" {
             // Has no device of its own.
             let segment = group.first(lv).ok_or_else(|| group.broken(lv, "a pool without segments"))?;
             self.add(group.named(lv, segment, "data")?, None, depth + 1)?;
@@ -183,9 +178,8 @@ impl<'a> Builder<'_, 'a> {
             let length = if kind == "vdo-pool" { 8 } else { info.size };
             self.line(node, &[below], linear(length, below, 0));
         } else {
-            let content = if unused_pool { self.metadata_of(lv)? } else { lv };
-            for run in runs(group, content) {
-                self.add_segment(content, node, run, layer, depth)?;
+            for run in runs(group, lv) {
+                self.add_segment(lv, node, run, depth)?;
                 let parts = Parts::of(run.segment);
                 stripe = stripe.max(parts.stripe_size().saturating_mul(parts.area_count()));
             }
@@ -201,13 +195,13 @@ impl<'a> Builder<'_, 'a> {
         if let Some(node) = self.tree.nodes.get_mut(node) {
             node.read_ahead = read_ahead;
         }
+        if word(&info.lv.status, "PVMOVE") {
+            // A move goes on for everybody whose extents it moves.
+            for user in info.users.iter().copied().collect::<BTreeSet<_>>() {
+                self.add(user, None, depth + 1)?;
+            }
+        }
         Ok(())
-    }
-
-    fn metadata_of(&self, pool: usize) -> Result<usize, Refusal> {
-        let segment =
-            self.group.first(pool).ok_or_else(|| self.group.broken(pool, "a pool without segments"))?;
-        self.group.named(pool, segment, "metadata")
     }
 
     fn is_read_only(&self, lv: usize, layer: Option<&str>) -> bool {
@@ -341,9 +335,12 @@ pub(super) fn linear(length: u64, below: usize, offset: u64) -> Line {
 /// Segments of a volume; lvm2 joins neighbours that continue each other on the same physical volumes.
 fn runs<'a>(group: &Group<'a>, lv: usize) -> Vec<Run<'a>> {
     let mut runs: Vec<Run<'a>> = Vec::new();
-    let segments = group.lvs.get(lv).map_or(&[][..], |info| &info.lv.segments);
-    for segment in segments {
-        if let Some(last) = runs.last_mut()
+    let Some(info) = group.lvs.get(lv) else { return runs };
+    // Both sides of a move must keep their segments.
+    let moving = word(&info.lv.status, "LOCKED") || word(&info.lv.status, "PVMOVE");
+    for segment in &info.lv.segments {
+        if !moving
+            && let Some(last) = runs.last_mut()
             && continues(group, last, segment)
         {
             last.extents = last.extents.saturating_add(segment.extent_count);

@@ -4,6 +4,7 @@
 //! Pure: metadata in, plan out. `engine/tests/lvm` plays what lvm2 itself did with the same metadata.
 
 mod build;
+mod check;
 mod group;
 mod lines;
 mod modules;
@@ -13,6 +14,7 @@ mod presence;
 mod refusal;
 mod tree;
 
+pub use check::PoolKind;
 pub use names::{dm_name, dm_uuid};
 pub use refusal::Refusal;
 
@@ -78,18 +80,6 @@ pub struct PoolCheck {
     pub name: String,
     /// What lies there.
     pub kind: PoolKind,
-}
-
-/// A kind of pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PoolKind {
-    /// Thin pool whose metadata must be at this transaction; 0 is not compared.
-    Thin {
-        /// LVM's transaction number.
-        transaction_id: u64,
-    },
-    /// Cache.
-    Cache,
 }
 
 /// One device to be made.

@@ -130,6 +130,10 @@ enum State {
 }
 
 impl Node {
+    pub(super) fn has_mirror(&self) -> bool {
+        self.lines.iter().any(|line| line.kind == "mirror")
+    }
+
     pub(super) fn size(&self) -> u64 {
         self.lines.iter().fold(0, |sum, line| sum.saturating_add(line.length))
     }

@@ -6,6 +6,7 @@ mod pool;
 mod raid;
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use ondisk::lvm::{Section, Value};
 
@@ -15,10 +16,12 @@ use super::group::Snapshot;
 use super::parts::Parts;
 use super::tree::{Line, Node, Part};
 
-/// Missing and the rest of a pair: what a parameter list is made of.
 fn text(text: impl Into<String>) -> Part {
     Part::Text(text.into())
 }
+
+/// Sectors that a move copies at a time, unless it has fewer (lvm2: raid_region_size, 2 MiB).
+const REGION: u64 = 4096;
 
 impl<'a> Builder<'_, 'a> {
     /// Adds what a segment lies on, then its line.
@@ -27,7 +30,6 @@ impl<'a> Builder<'_, 'a> {
         lv: usize,
         node: usize,
         run: Run<'a>,
-        layer: Option<&'static str>,
         depth: usize,
     ) -> Result<(), Refusal> {
         let length = self.length(lv, run)?;
@@ -48,7 +50,6 @@ impl<'a> Builder<'_, 'a> {
             "vdo" => self.vdo(lv, node, run, length, depth),
             kind if raid::target(kind).is_some() => self.raid(lv, node, run, length, depth),
             _ => {
-                let _ = layer;
                 let flags: String = run.segment.kind_flags.iter().map(|flag| format!("+{flag}")).collect();
                 let kind = format!("{}{flags}", run.segment.kind);
                 Err(Refusal::UnknownSegment { lv: self.group.name(lv).to_owned(), kind })
@@ -81,7 +82,7 @@ impl<'a> Builder<'_, 'a> {
     ) -> Result<(), Refusal> {
         let parts = Parts::of(run.segment);
         self.add_areas(parts, depth)?;
-        let (params, uses) = self.areas(lv, node, run, usize::MAX)?;
+        let (params, uses) = self.areas(lv, node, run, 0..usize::MAX)?;
         let count = parts.area_count();
         let line = if count == 1 {
             Line { length, kind: "linear", params }
@@ -110,7 +111,7 @@ impl<'a> Builder<'_, 'a> {
         lv: usize,
         node: usize,
         run: Run<'a>,
-        most: usize,
+        which: Range<usize>,
     ) -> Result<(Vec<Part>, Vec<usize>), Refusal> {
         let group = self.group;
         let parts = Parts::of(run.segment);
@@ -119,13 +120,13 @@ impl<'a> Builder<'_, 'a> {
             return Err(group.broken(lv, "a segment with a wrong number of areas"));
         }
         let (mut params, mut uses) = (Vec::new(), Vec::new());
-        for (area, (name, extent)) in parts.areas().take(most).enumerate() {
+        for (area, (name, extent)) in parts.areas().enumerate().take(which.end).skip(which.start) {
             let offset = group.vg.extent_size.checked_mul(extent);
             let pv = group.vg.pv(name);
             let offset = offset
                 .and_then(|offset| offset.checked_add(pv.map_or(0, |pv| pv.pe_start)))
                 .ok_or_else(|| group.broken(lv, "an area beyond every device"))?;
-            if area > 0 {
+            if area > which.start {
                 params.push(text(" "));
             }
             if let Some(pv) = pv {
@@ -183,14 +184,28 @@ impl<'a> Builder<'_, 'a> {
             self.add(log, None, depth + 1)?;
         }
         self.add_areas(parts, depth)?;
-        let (areas, below) = self.areas(lv, node, run, usize::MAX)?;
-        if parts.area_count() == 1 {
-            // A mirror that is being converted.
+        let moved =
+            run.segment.config.get("extents_moved").map(|_| run.segment.config.number("extents_moved"));
+        // Of a move one segment is copied at a time: those before lie on the new side, those behind on the old one.
+        let which = match moved {
+            Some(extents) if extents == Some(run.extents) => 1..usize::MAX,
+            Some(_) if self.tree.nodes.get(node).is_some_and(Node::has_mirror) => 0..1,
+            _ => 0..usize::MAX,
+        };
+        let mapped = parts.area_count() == 1 || which != (0..usize::MAX);
+        let (areas, below) = self.areas(lv, node, run, which)?;
+        if mapped {
             self.line(node, &below, Line { length, kind: "linear", params: areas });
             return Ok(());
         }
-        let region = run.segment.config.number("region_size").filter(|size| *size > 0);
-        let region = region.ok_or_else(|| group.broken(lv, "a mirror without a region size"))?;
+        let region = match moved {
+            Some(_) if REGION > length => 1 << length.checked_ilog2().unwrap_or(0),
+            Some(_) => REGION,
+            None => run.segment.config.number("region_size").unwrap_or(0),
+        };
+        if region == 0 {
+            return Err(group.broken(lv, "a mirror without a region size"));
+        }
         let (mut params, mut uses) = (Vec::new(), Vec::new());
         if let Some(log) = log {
             let log = self.node_of(log, None)?;
@@ -201,7 +216,9 @@ impl<'a> Builder<'_, 'a> {
         }
         params.push(text(format!(" {} ", parts.area_count())));
         params.extend(areas);
-        params.push(text(" 1 handle_errors"));
+        if moved.is_none() {
+            params.push(text(" 1 handle_errors"));
+        }
         uses.extend(below);
         self.line(node, &uses, Line { length, kind: "mirror", params });
         Ok(())
