@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use engine::crypto_modules;
 use engine::modules::class::implementation_rank;
 use engine::modules::{Class, kernel_requests};
 
@@ -113,6 +114,15 @@ fn host_only(kernel: &Kernel, host: &Host) -> Selection {
             if path(&name).is_some_and(|path| implementation_rank(path).is_some()) {
                 start.insert(name);
             }
+        }
+    }
+    // cryptsetup on the running machine needs no help of the kernel with these headers; ours does.
+    for (kind, names) in [
+        ("CRYPT-BITLK-", crypto_modules::for_bitlocker(None)),
+        ("CRYPT-TCRYPT-", crypto_modules::for_tcrypt()),
+    ] {
+        if host.dm_uuids.iter().any(|uuid| uuid.starts_with(kind)) {
+            start.extend(names.iter().flat_map(|name| kernel.catalog.lookup(name).modules));
         }
     }
     match host.root_type.as_deref() {
