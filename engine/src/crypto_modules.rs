@@ -183,6 +183,35 @@ mod tests {
     }
 
     #[test]
+    fn foreign_formats() {
+        let has = |names: &[String], wanted: &[&str]| {
+            wanted
+                .iter()
+                .find(|name| !names.iter().any(|known| known == *name))
+                .map(|name| (*name).to_owned())
+        };
+        let known = super::for_bitlocker(Some("aes-xts-plain64"));
+        assert_eq!(
+            has(&known, &["dm-crypt", "crypto-xts(aes)", "algif_skcipher", "crypto-ccm", "algif_aead"]),
+            None
+        );
+        assert!(has(&known, &["crypto-cbc(aes)"]).is_some(), "only its own cipher");
+        assert_eq!(
+            has(&super::for_bitlocker(None), &["crypto-cbc(aes)", "crypto-xts(aes)", "crypto-ecb"]),
+            None
+        );
+        let any = super::for_tcrypt();
+        assert_eq!(
+            has(&any, &["dm-crypt", "crypto-serpent", "crypto-twofish", "crypto-lrw", "crypto-cbc"]),
+            None
+        );
+        let mut once = any.clone();
+        once.sort();
+        once.dedup();
+        assert_eq!(once.len(), any.len());
+    }
+
+    #[test]
     fn target_and_socket_are_always_there() {
         for spec in ["", "aes-xts-plain64", "capi:-", "((((", "a-b-c-d-e:f:g"] {
             let names = modules_for(spec);

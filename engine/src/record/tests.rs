@@ -3,6 +3,7 @@ use ondisk::lvm::{Area, PhysicalVolume, VolumeGroup};
 use proptest::prelude::*;
 
 use super::*;
+use crate::command::CryptOptions;
 
 fn back(event: &Event) -> Event {
     let line = super::event(Moment(12_345), event);
@@ -138,4 +139,16 @@ fn the_form_is_stable() {
     );
     let command = Command { id: CommandId(3), action: Action::LoadModules(vec!["fs-ext4".into()]) };
     assert_eq!(super::command(Moment(20), &command), "0.020 < 3 modules fs-ext4");
+    let header = HeaderSource::FileOn { device: "sdb".into(), fstype: "vfat".into(), path: "/h".into() };
+    let action = Action::OpenCrypt {
+        device: "sda".into(),
+        name: "a b".into(),
+        secret: SecretSource::Held(SecretId(2)),
+        options: CryptOptions {
+            format: CryptFormat::BitLocker,
+            header: Some(header),
+            ..CryptOptions::default()
+        },
+    };
+    assert_eq!(super::action(&action), "open sda a%20b held 2 bitlocker header-on=sdb,/h");
 }

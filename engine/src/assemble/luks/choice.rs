@@ -447,7 +447,9 @@ pub fn unseen_selectors<'a>(
     known: &'a BTreeMap<DevName, Container>,
 ) -> impl Iterator<Item = &'a LuksSelector> {
     let is_one = move |device: &Device| {
-        known.contains_key(&device.name) || is_encrypted(device) && !is_header(view, device)
+        known.contains_key(&device.name)
+            || is_encrypted(device) && !is_header(view, device)
+            || mapping_of(view.table, device).is_some()
     };
     view.plan.luks.selectors.iter().filter(move |selector| {
         view.plan.luks.enabled
