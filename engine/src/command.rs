@@ -8,9 +8,11 @@ use crate::explain::Explanation;
 
 mod crypt;
 mod dm;
+mod md;
 
 pub use crypt::{CryptFormat, CryptOptions, HeaderSource, PlainFormat, SecretSource, TcryptFormat};
 pub use dm::{DmDevice, DmTarget, ReadAhead};
+pub use md::{ArrayMember, ArrayRequest, disk_state};
 
 /// A numbered request. The caller answers [`Action`]s that say so with exactly one `Identified`, `Done` or
 /// `Failed` event that carries the number.
@@ -91,6 +93,13 @@ pub enum Action {
     CheckPool((u32, u32), PoolKind),
     /// Remove the device-mapper device of this name; answer `Done` or `Failed`.
     RemoveDm(String),
+    /// Make an MD array of these members and start it; answer `Done(Made)` or `Failed`, with nothing left behind. It
+    /// also shows up as a `Device` event.
+    AssembleArray(ArrayRequest),
+    /// Add a spare to the running array of this name; answer `Done` or `Failed`.
+    AddSpare(DevName, ArrayMember),
+    /// Wait until no array is being resynchronised, recovered or reshaped; answer `Done`.
+    WaitClean,
     /// Mount the device read-only, read this file and keep it as a secret; answer `Done(Secret)` or `Failed`.
     ReadKey {
         /// Where the file lies.

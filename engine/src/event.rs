@@ -41,6 +41,8 @@ pub struct DeviceFacts {
     pub diskseq: u64,
     /// Device-mapper name and UUID; present only once the device has a live table and is not suspended.
     pub dm: Option<DmFacts>,
+    /// MD identity; present only while the array runs.
+    pub md: Option<MdFacts>,
     /// Devices below this one (sysfs `slaves/`).
     pub slaves: Vec<DevName>,
     /// Serial number as udev's `ID_SERIAL_SHORT`.
@@ -58,6 +60,13 @@ pub struct DmFacts {
     pub name: String,
     /// `CRYPT-LUKS2-...`, `LVM-...`; empty when none.
     pub uuid: String,
+}
+
+/// A running MD array.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MdFacts {
+    /// Path that mdadm's map gives it (`/dev/md/NAME`); empty when it is not listed there.
+    pub path: String,
 }
 
 /// Number of a command; unique within one engine.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use cmdline::crypttab::CrypttabEntry;
+use cmdline::mdadm_conf::MdadmConf;
 
 use crate::assemble::lvm::LvmConf;
 
@@ -18,4 +19,8 @@ pub struct ImageFacts {
     pub lvm: LvmConf,
     /// Major and minor number of the kernel's version; 0.0 when unknown.
     pub kernel: (u32, u32),
+    /// The image's mdadm.conf; empty where it is not to be used.
+    pub mdadm: MdadmConf,
+    /// The machine's host name, as far as it is known this early; empty where it is not.
+    pub hostname: String,
 }

@@ -23,11 +23,13 @@ pub mod time;
 pub mod verb;
 
 pub use command::{
-    Action, Command, CryptFormat, CryptOptions, DmDevice, DmTarget, GiveUp, HeaderSource, Loudness,
-    MountRequest, PlainFormat, ReadAhead, SecretSource, TcryptFormat,
+    Action, ArrayMember, ArrayRequest, Command, CryptFormat, CryptOptions, DmDevice, DmTarget, GiveUp,
+    HeaderSource, Loudness, MountRequest, PlainFormat, ReadAhead, SecretSource, TcryptFormat,
 };
 pub use engine::{Engine, StopReason};
-pub use event::{CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Event, Failure, Outcome, SecretId};
+pub use event::{
+    CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Event, Failure, MdFacts, Outcome, SecretId,
+};
 pub use explain::Explanation;
 pub use image::ImageFacts;
 pub use time::Moment;

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ondisk::md::Version;
 use ondisk::{Kind, udev_encode};
 
 use crate::event::{DevName, DmFacts};
@@ -24,10 +25,14 @@ pub fn claims(device: &Device, table: &Table) -> Vec<String> {
     if let Some(path) = device.facts.dm.as_ref().filter(|_| device.is_free()).and_then(volume_path) {
         links.push(path);
     }
+    let part = device.facts.partn.filter(|_| device.facts.parent.is_some());
+    let whole = device.facts.parent.as_ref().and_then(|parent| table.get(parent)).unwrap_or(device);
+    if let Some(md) = &whole.facts.md {
+        of_array(whole, &md.path, part, table, &mut links);
+    }
     if device.is_free() {
         by_content(device, table, &mut links);
     }
-    let whole = device.facts.parent.as_ref().and_then(|parent| table.get(parent)).unwrap_or(device);
     let suffix = device.facts.partn.map(|number| format!("-part{number}")).unwrap_or_default();
     links.extend(whole.facts.ids.iter().map(|id| format!("disk/by-id/{id}{suffix}")));
     links.extend(whole.facts.path.iter().map(|path| format!("disk/by-path/{path}{suffix}")));
@@ -59,6 +64,30 @@ pub(crate) fn split_name(name: &str) -> Option<(&str, &str)> {
         }
     }
     None
+}
+
+/// mdadm's `63-md-raid-arrays.rules`: what `mdadm --detail --export` says of the array makes the names.
+fn of_array(array: &Device, path: &str, part: Option<u32>, table: &Table, links: &mut Vec<String>) {
+    let suffix = part.map(|number| format!("-part{number}")).unwrap_or_default();
+    let member =
+        array.facts.slaves.iter().find_map(|slave| table.get(slave)?.content()?.member.as_ref()?.md());
+    if let Some(superblock) = member {
+        links.push(format!("disk/by-id/md-uuid-{}{suffix}", superblock.array_uuid()));
+        if superblock.version != Version::V0_90 && !superblock.name.is_empty() {
+            // The rule has udev replace what it does not want in a link name.
+            let kept = |letter: char| {
+                !letter.is_ascii() || letter.is_ascii_alphanumeric() || "#+-.:=@_".contains(letter)
+            };
+            let name: String =
+                superblock.name.chars().map(|letter| if kept(letter) { letter } else { '_' }).collect();
+            links.push(format!("disk/by-id/md-name-{name}{suffix}"));
+        }
+    }
+    if let Some(name) = path.strip_prefix("/dev/md/") {
+        let between = if name.ends_with(|last: char| last.is_ascii_digit()) { "p" } else { "" };
+        let suffix = part.map(|number| format!("{between}{number}")).unwrap_or_default();
+        links.push(format!("md/{name}{suffix}"));
+    }
 }
 
 /// Links named after what the device holds, or after its entry in a partition table.

@@ -7,9 +7,10 @@ use std::fmt::Write as _;
 
 use ondisk::{Content, Kind, Partition, PartitionTable, Signature};
 
-use crate::command::{Action, Command, CryptFormat, DmTarget, HeaderSource, SecretSource};
+use crate::command::{Action, ArrayMember, Command, CryptFormat, DmTarget, HeaderSource, SecretSource};
 use crate::event::{
-    CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Driverless, Event, Failure, Outcome, SecretId,
+    CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Driverless, Event, Failure, MdFacts, Outcome,
+    SecretId,
 };
 use crate::time::Moment;
 
@@ -122,6 +123,20 @@ pub fn action(action: &Action) -> String {
         Action::ResumeDm(name, _) => out.word("resume-dm").text(name),
         Action::CheckPool((major, minor), _) => out.word("check-pool").word(&format!("{major}:{minor}")),
         Action::RemoveDm(name) => out.word("remove-dm").text(name),
+        Action::AssembleArray(array) => {
+            let number = array.number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+            out.word("assemble-array").text(&array.metadata).text(&array.map_uuid).word(&number);
+            out.text(array.path.as_deref().unwrap_or("-"));
+            if array.read_auto {
+                out.word("read-auto");
+            }
+            for ArrayMember { device, number, slot, state } in &array.members {
+                out.word(&format!("{},{number},{slot},{state:#x}", escape(device.0.as_bytes())));
+            }
+            &mut out
+        }
+        Action::AddSpare(array, spare) => out.word("add-spare").text(&array.0).text(&spare.device.0),
+        Action::WaitClean => out.word("wait-clean"),
         Action::ReadKey { device, path, .. } => out.word("read-key").text(&device.0).text(path),
         Action::AskPassphrase { .. } => out.word("ask"),
         Action::StopAsking => out.word("stop-asking"),
@@ -187,6 +202,9 @@ impl Words {
         }
         if let Some(dm) = &facts.dm {
             self.values("dm", &[&dm.name, &dm.uuid]);
+        }
+        if let Some(md) = &facts.md {
+            self.value("md", &md.path);
         }
         facts.slaves.iter().for_each(|slave| {
             self.value("slave", &slave.0);

@@ -95,7 +95,8 @@ impl Device {
     #[must_use]
     pub fn is_readable(&self) -> bool {
         let suspended = self.name.0.starts_with("dm-") && self.facts.dm.is_none();
-        self.facts.size > 0 && !suspended && !self.is_ignorable() && !self.is_internal()
+        let stopped = is_array(self) && self.facts.md.is_none();
+        self.facts.size > 0 && !suspended && !stopped && !self.is_ignorable() && !self.is_internal()
     }
 
     /// Whether it is a part of a logical volume: what it holds is the volume's or the kernel's own.
@@ -145,7 +146,8 @@ impl Table {
         }
         let stale = device.facts.size != facts.size
             || device.facts.sector_size != facts.sector_size
-            || device.facts.dm != facts.dm;
+            || device.facts.dm != facts.dm
+            || device.facts.md.is_some() != facts.md.is_some();
         device.facts = facts;
         if stale {
             device.knowledge = Knowledge::Unknown;
@@ -347,6 +349,13 @@ impl Table {
     pub fn is_reading(&self) -> bool {
         self.iter().any(|device| matches!(device.knowledge, Knowledge::Asked(_)))
     }
+}
+
+/// Whether it is an MD array's whole device.
+fn is_array(device: &Device) -> bool {
+    let number = device.name.0.strip_prefix("md");
+    device.facts.parent.is_none()
+        && number.is_some_and(|rest| rest.starts_with('_') || rest.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// What lvm2 puts into the names of hidden volumes, and refuses in those of others (lib/misc/lvm-string.c).

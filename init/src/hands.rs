@@ -11,6 +11,7 @@ use crate::event_loop::{Boot, Departure, Report, Waiting};
 use crate::handoff;
 use crate::key_file;
 use crate::kmsg;
+use crate::md;
 use crate::mount_root;
 use crate::power;
 use crate::probe;
@@ -73,6 +74,9 @@ impl Boot {
             Action::ResumeDm(name, read_ahead) => self.submit_for(id, move || dm::resume(&name, read_ahead)),
             Action::CheckPool(device, kind) => self.submit_for(id, move || dm::check_pool(device, kind)),
             Action::RemoveDm(name) => self.submit_for(id, move || dm::remove(&name)),
+            Action::AssembleArray(request) => self.submit_for(id, move || md::assemble(&request)),
+            Action::AddSpare(array, spare) => self.submit_for(id, move || md::add_spare(&array, &spare)),
+            Action::WaitClean => self.submit_for(id, md::wait_clean),
             Action::ReadKey { device, fstype, path, offset, size } => {
                 let device = format!("/dev/{device}");
                 let read = move || match fstype {

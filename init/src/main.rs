@@ -22,6 +22,7 @@ mod hands;
 mod kernel_log;
 mod key_file;
 mod kmsg;
+mod md;
 mod mount_root;
 mod new_root;
 mod nodes;
@@ -45,6 +46,9 @@ use engine::{ImageFacts, Loudness};
 
 /// The image's crypttab(5).
 const CRYPTTAB: &str = "/etc/crypttab";
+
+/// The image's mdadm.conf(5).
+const MDADM_CONFS: [&str; 2] = ["/etc/mdadm.conf", "/etc/mdadm/mdadm.conf"];
 
 fn main() {
     let stamp = clock::StartStamp::take();
@@ -113,6 +117,10 @@ fn image_facts(plan: &Plan) -> ImageFacts {
         facts.lvm = LvmConf::read(text("lvm.conf").as_deref(), text("lvmlocal.conf").as_deref());
     }
     facts.kernel = kernel_version();
+    if plan.md.enabled && plan.md.conf {
+        facts.mdadm = mdadm_conf();
+    }
+    facts.hostname = hostname();
     facts
 }
 
@@ -123,4 +131,29 @@ fn kernel_version() -> (u32, u32) {
     let mut numbers =
         release.split(|letter: char| !letter.is_ascii_digit()).map(|digits| digits.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// The image's mdadm.conf(5), where mdadm itself looks for it.
+fn mdadm_conf() -> cmdline::mdadm_conf::MdadmConf {
+    for path in MDADM_CONFS {
+        if let Ok(text) = std::fs::read_to_string(path) {
+            let (conf, diagnostics) = cmdline::mdadm_conf::parse(&text);
+            for diagnostic in diagnostics {
+                log::warn!("{path}: {diagnostic}");
+            }
+            return conf;
+        }
+    }
+    cmdline::mdadm_conf::MdadmConf::default()
+}
+
+/// The name of this machine: what the kernel was told, else what the image says.
+fn hostname() -> String {
+    let uname = rustix::system::uname();
+    let told = uname.nodename().to_string_lossy().into_owned();
+    if !told.is_empty() && told != "(none)" {
+        return told;
+    }
+    let text = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    text.lines().next().unwrap_or_default().trim().to_owned()
 }

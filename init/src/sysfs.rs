@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use engine::event::DmFacts;
-use engine::{DevName, DeviceFacts};
+use engine::{DevName, DeviceFacts, MdFacts};
 use rustix::fs::{CWD, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -103,6 +103,11 @@ impl Sysfs {
             facts.dm = dm(&directory, facts.size);
             facts.slaves = slaves(&path);
         } else if name.0.starts_with("md") {
+            // Before it is started an array can be neither read nor written.
+            let state = directory.read("md/array_state").unwrap_or_default();
+            if !matches!(state.as_str(), "" | "clear" | "inactive") {
+                facts.md = Some(MdFacts { path: crate::md::path_of(&name.0) });
+            }
             facts.slaves = slaves(&path);
         } else {
             let identity = by_id::identity(&name.0, &link, &directory, &self.root);

@@ -65,6 +65,12 @@ pub fn collect(verdict: &mut Verdict) {
         .collect();
     verdict.uevent_seqnum = procfs::text("/sys/kernel/uevent_seqnum").parse().unwrap_or_default();
     verdict.block = procfs::names("/sys/class/block").into_iter().map(block).collect();
+    for name in procfs::names("/sys/block") {
+        let md = format!("/sys/block/{name}/md");
+        if Path::new(&md).is_dir() {
+            attributes(Path::new(&md), "md", verdict.arrays.entry(name).or_default());
+        }
+    }
     links(Path::new("/dev"), &mut verdict.links);
     run(Path::new("/run"), &mut verdict.run);
     processes(verdict);
@@ -84,6 +90,22 @@ fn block(name: String) -> BlockDevice {
         dm_name: procfs::text(format!("{directory}/dm/name")),
         dm_uuid: procfs::text(format!("{directory}/dm/uuid")),
         name,
+    }
+}
+
+/// Attributes of an array; those that answer only in other states are left out.
+fn attributes(directory: &Path, prefix: &str, found: &mut BTreeMap<String, String>) {
+    for name in procfs::names(directory) {
+        let path = directory.join(&name);
+        let key = format!("{prefix}/{name}");
+        let Ok(data) = path.symlink_metadata() else { continue };
+        if data.is_dir() {
+            attributes(&path, &key, found);
+        } else if data.is_file()
+            && let Ok(text) = fs::read_to_string(&path)
+        {
+            found.insert(key, text.replace('\n', " ").trim_end().to_owned());
+        }
     }
 }
 

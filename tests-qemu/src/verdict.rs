@@ -25,6 +25,8 @@ pub struct Verdict {
     pub mounted_by_checker: Vec<String>,
     /// Block devices of /sys/class/block.
     pub block: Vec<BlockDevice>,
+    /// Arrays: kernel name, then path below `/sys/block/NAME` and value, line ends as blanks.
+    pub arrays: BTreeMap<String, BTreeMap<String, String>>,
     /// Symbolic links below /dev (path to target), without /dev/char, /dev/block and /dev/fd.
     pub links: BTreeMap<String, String>,
     /// Everything below /run.

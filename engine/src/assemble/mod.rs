@@ -4,6 +4,7 @@ pub mod ata_raid;
 pub mod dm_partitions;
 mod luks;
 pub mod lvm;
+mod md;
 mod partitions;
 
 use cmdline::Plan;
@@ -160,6 +161,7 @@ pub fn all() -> Vec<Box<dyn Assembler>> {
     vec![
         Box::new(ata_raid::AtaRaid::default()),
         Box::new(partitions::Partitions),
+        Box::new(md::Md::default()),
         Box::new(luks::Luks::default()),
         Box::new(lvm::Lvm::default()),
     ]

@@ -41,7 +41,7 @@ pub fn for_goal(view: View<'_>, goal: &Goal, drivers: &DriverFacts) -> Vec<Strin
     }
     for device in view.table.iter() {
         let kind = device.signature().map(|signature| signature.kind);
-        if let Some(kind @ (Kind::Lvm2Pv | Kind::MdMember)) = kind
+        if let Some(kind @ Kind::Lvm2Pv) = kind
             && view.table.holders(&device.name).next().is_none()
         {
             remedies.push(format!(

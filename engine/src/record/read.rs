@@ -2,11 +2,12 @@
 
 use super::{
     CommandId, Content, DevName, DeviceFacts, DmFacts, DriverFacts, Driverless, Event, Failure, KINDS,
-    Moment, Outcome, Partition, PartitionTable, SecretId, Signature,
+    MdFacts, Moment, Outcome, Partition, PartitionTable, SecretId, Signature,
 };
 
 /// What a line says.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "lines are taken one at a time")]
 pub enum Line {
     /// Something happened.
     Event(Moment, Event),
@@ -102,6 +103,7 @@ fn facts<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<DeviceFacts> {
                 let [name, uuid] = fields(value)?;
                 facts.dm = Some(DmFacts { name, uuid });
             }
+            "md" => facts.md = Some(MdFacts { path: text(value)? }),
             "slave" => facts.slaves.push(DevName(text(value)?)),
             "serial" => facts.serial = Some(text(value)?),
             "id" => facts.ids.push(text(value)?),

@@ -460,6 +460,9 @@ impl<'a> Machine<'a> {
             | Action::RemoveDm(_)
             | Action::CheckPool(..)
             | Action::ResumeDm(..)
+            | Action::AssembleArray(_)
+            | Action::AddSpare(..)
+            | Action::WaitClean
             | Action::Link(..)
             | Action::Say(..)
             | Action::Explain(..)

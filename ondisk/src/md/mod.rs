@@ -1,5 +1,6 @@
 //! Members of Linux MD arrays (kernel: include/uapi/linux/raid/md_p.h).
 
+mod home;
 mod superblock;
 
 pub use superblock::{Reshape, Role, Superblock, Version};

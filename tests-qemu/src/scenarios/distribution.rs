@@ -58,7 +58,7 @@ fn encrypted(release: Release, kernel: Series) -> Scenario {
 }
 
 /// What is true of a distribution that has booted well.
-fn healthy(boot: Boot) -> Boot {
+pub(super) fn healthy(boot: Boot) -> Boot {
     boot.memory(768)
         .patience(Duration::from_secs(120))
         .root("systemd is running", |verdict| {

@@ -9,6 +9,7 @@ mod distribution;
 mod failures;
 mod handoff;
 mod luks;
+mod md;
 mod memory;
 mod root_forms;
 mod timing;
@@ -22,6 +23,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(memory::scenarios());
     all.extend(crypt::scenarios());
     all.extend(luks::scenarios());
+    all.extend(md::scenarios());
     all.extend(timing::scenarios());
     all.extend(failures::scenarios());
     all.extend(root_forms::scenarios());

@@ -1,0 +1,151 @@
+//! Names of arrays, exactly as mdadm gives them (mdopen.c, `create_mddev`; Incremental.c, step 3).
+
+use cmdline::mdadm_conf::{ArrayLine, HomeHost, MdadmConf};
+use ondisk::md::{Superblock, Version};
+
+use crate::image::ImageFacts;
+
+/// What an array is to be called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Name {
+    /// `/dev/md/NAME` or `/dev/mdN`; `None` is the node's own path.
+    pub(super) path: Option<String>,
+    /// Number of the node, where the name asks for one.
+    pub(super) number: Option<u32>,
+    /// It belongs to another host: nothing is written to it until somebody else writes.
+    pub(super) foreign: bool,
+}
+
+/// The `ARRAY` line of the image's mdadm.conf that means this array; `Err` if several do.
+pub(super) fn line<'a>(conf: &'a MdadmConf, superblock: &Superblock) -> Result<Option<&'a ArrayLine>, ()> {
+    let minor = (superblock.version == Version::V0_90).then(|| superblock.name.parse::<u32>().ok()).flatten();
+    let mut matching = conf.arrays.iter().filter(|line| {
+        let by_name = line.uuid.is_none() && line.super_minor.is_none();
+        line.uuid.is_none_or(|uuid| uuid == superblock.uuid)
+            && line.super_minor.is_none_or(|wanted| Some(wanted) == minor)
+            && (!by_name || line.name.as_ref() == Some(&superblock.name))
+    });
+    match (matching.next(), matching.next()) {
+        (Some(_), Some(_)) => Err(()),
+        (one, _) => Ok(one),
+    }
+}
+
+/// Whether the array is this machine's own by its name or UUID.
+fn is_local(image: &ImageFacts, superblock: &Superblock) -> bool {
+    let host = match &image.mdadm.homehost {
+        HomeHost::System => image.hostname.as_str(),
+        HomeHost::Name(name) => name.as_str(),
+        HomeHost::None => "",
+    };
+    let matches = |host: &str| match superblock.version {
+        Version::V0_90 => superblock.is_hash_of(host),
+        _ => superblock.name.strip_prefix(host).is_some_and(|rest| rest.starts_with(':')),
+    };
+    (!host.is_empty() && matches(host)) || matches("any")
+}
+
+/// Whether the `AUTO` line lets this array be assembled without an `ARRAY` line.
+pub(super) fn is_automatic(image: &ImageFacts, superblock: &Superblock) -> bool {
+    let version = superblock.version;
+    let mut home_only = false;
+    for word in &image.mdadm.auto {
+        if word == "homehost" {
+            home_only = true;
+            continue;
+        }
+        let (yes, what) = match (word.strip_prefix('+'), word.strip_prefix('-')) {
+            (Some(what), _) => (true, what),
+            (_, Some(what)) => (false, what),
+            _ => continue,
+        };
+        let meant = match what {
+            "all" => true,
+            "0" | "0.90" => version == Version::V0_90,
+            "1" => version != Version::V0_90,
+            _ => what.starts_with("1.") && version != Version::V0_90,
+        };
+        if meant {
+            return yes || (home_only && is_local(image, superblock));
+        }
+    }
+    true
+}
+
+/// What the array is to be called; `taken` tells paths that other arrays have.
+pub(super) fn name(
+    image: &ImageFacts,
+    line: Option<&ArrayLine>,
+    superblock: &Superblock,
+    taken: impl Fn(&str) -> bool,
+) -> Name {
+    let mut local = line.is_some() || is_local(image, superblock);
+    let own = superblock.name.as_str();
+    if !local && image.mdadm.any_host && is_free(&image.mdadm, own) {
+        local = true;
+    }
+    let own = if local { own.split_once(':').map_or(own, |(_, name)| name) } else { own };
+    let own = Some(own).filter(|own| !own.is_empty());
+    let device = line.and_then(|line| line.device.as_deref());
+    let (mut given, mut number) = device.map_or((None, None), given);
+    if number.is_none() && local {
+        number = own.and_then(|own| {
+            let own = own.strip_prefix("/dev/").unwrap_or(own);
+            let own = own.strip_prefix("md").unwrap_or(own);
+            digits(own.strip_prefix('/').unwrap_or(own))
+        });
+    }
+    if given.is_none()
+        && let Some(own) = own
+    {
+        let plain: String = own
+            .chars()
+            .map(|letter| match letter {
+                '/' => '-',
+                ' ' | '\t' => '_',
+                other => other,
+            })
+            .collect();
+        let path = |suffix: Option<u32>| match suffix {
+            None => format!("/dev/md/{plain}"),
+            Some(number) => format!("/dev/md/{plain}_{number}"),
+        };
+        let bare = Some(None).filter(|_| local || plain.contains(':'));
+        let numbered = (0..u32::from(u16::MAX)).map(Some);
+        given = bare.into_iter().chain(numbered).map(path).find(|path| !taken(path));
+    }
+    Name { path: given, number, foreign: !local }
+}
+
+/// Path and number that the device of an `ARRAY` line stands for.
+fn given(device: &str) -> (Option<String>, Option<u32>) {
+    if let Some(name) = device.strip_prefix("/dev/md/") {
+        return (Some(device.to_owned()), digits(name.strip_prefix('d').unwrap_or(name)));
+    }
+    if let Some(node) = device.strip_prefix("/dev/") {
+        let number = node.strip_prefix("md_d").or_else(|| node.strip_prefix("md")).and_then(digits);
+        // mdadm takes no other paths.
+        return (number.map(|_| device.to_owned()), number);
+    }
+    (Some(format!("/dev/md/{}", device.replace('/', "-"))), digits(device))
+}
+
+/// Whether no `ARRAY` line has the name.
+fn is_free(conf: &MdadmConf, name: &str) -> bool {
+    let plain = |text: &str| {
+        let text =
+            text.strip_prefix("/dev/md/").or_else(|| text.strip_prefix("/dev/")).unwrap_or(text).to_owned();
+        text.strip_prefix("md").filter(|rest| digits(rest).is_some()).map(str::to_owned).unwrap_or(text)
+    };
+    let name = plain(name);
+    !conf.arrays.iter().any(|line| {
+        [&line.device, &line.name].into_iter().flatten().any(|taken| plain(taken) == name)
+            || line.super_minor.is_some_and(|minor| minor.to_string() == name)
+    })
+}
+
+/// Number of a node; the kernel's names go up to 511 (drivers/md/md.c, `add_named_array`).
+fn digits(text: &str) -> Option<u32> {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|number| plain && *number < 512)
+}

@@ -1,0 +1,101 @@
+//! MD arrays: made, filled and started, or not at all; never forced.
+//!
+//! Two kinds of metadata share what is in [`array`]: the kernel's own, whose arrays are described to it by ioctls, and
+//! external ones, which are described through `/sys/block/mdN/md`.
+
+pub mod array;
+mod ioctl;
+mod map;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use engine::{ArrayMember, ArrayRequest, DevName, Failure, Outcome};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use array::Array;
+
+pub use map::path_of;
+
+/// Choosing a number, and changing the map, is for one thread at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Makes an array of members that carry the kernel's metadata, and starts it.
+///
+/// # Errors
+///
+/// What the kernel said; what was made by then is taken back.
+pub fn assemble(request: &ArrayRequest) -> Result<Outcome, Failure> {
+    let array = {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let array = Array::create(request.number)?;
+        let path = request.path.clone().unwrap_or_else(|| format!("/dev/{}", array.name()));
+        // Before it runs: whoever hears of it then looks its name up here.
+        map::enter(array.name(), &request.metadata, &request.map_uuid, &path);
+        array
+    };
+    match fill(&array, request) {
+        Ok(()) => {
+            let minor = array.minor();
+            log::info!("started {} of {} members", array.name(), request.members.len());
+            Ok(Outcome::Made { major: array::MAJOR, minor })
+        }
+        Err(failure) => {
+            let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+            map::remove(array.name());
+            array.stop();
+            Err(failure)
+        }
+    }
+}
+
+fn fill(array: &Array, request: &ArrayRequest) -> Result<(), Failure> {
+    let (major, minor) = request
+        .metadata
+        .split_once('.')
+        .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)))
+        .ok_or_else(|| Failure::Other(format!("no metadata version is called {}", request.metadata)))?;
+    array.set_metadata(major, minor)?;
+    for member in &request.members {
+        array::remove_partitions(&member.device);
+        array.add(member)?;
+    }
+    if request.read_auto { array.write("array_state", "read-auto") } else { array.run() }
+}
+
+/// Adds a spare to a running array.
+///
+/// # Errors
+///
+/// What the kernel said.
+pub fn add_spare(array: &DevName, spare: &ArrayMember) -> Result<Outcome, Failure> {
+    array::remove_partitions(&spare.device);
+    Array::open(&array.0)?.add(spare)?;
+    log::info!("added {} to {array} as a spare", spare.device);
+    Ok(Outcome::Done)
+}
+
+/// Waits until no array is being resynchronised, recovered or reshaped.
+///
+/// # Errors
+///
+/// None; an array that cannot be asked is not waited for.
+pub fn wait_clean() -> Result<Outcome, Failure> {
+    for name in array::all() {
+        let path = format!("/sys/block/{name}/md/sync_action");
+        loop {
+            let Ok(file) = std::fs::File::open(&path) else { break };
+            let state = std::io::read_to_string(&file).unwrap_or_default();
+            if !matches!(state.trim(), "resync" | "recover" | "reshape") {
+                break;
+            }
+            log::info!("waiting for the {} of {name}", state.trim());
+            // sysfs wakes whoever polls an attribute that has been read. The limit is for a change that came between.
+            let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
+            if poll(&mut [PollFd::new(&file, PollFlags::PRI)], Some(&limit)).is_err() {
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        }
+    }
+    Ok(Outcome::Done)
+}
