@@ -12,6 +12,7 @@ pub mod crypttab;
 mod diagnostic;
 pub mod document;
 mod init_args;
+pub mod integritytab;
 mod luks;
 pub mod mdadm_conf;
 pub mod modules;
@@ -23,6 +24,7 @@ pub mod source;
 pub mod table;
 pub mod time;
 pub mod tokenise;
+pub mod verity;
 
 pub use diagnostic::Diagnostic;
 pub use parse::parse;

@@ -10,6 +10,7 @@ use crate::root::unsupported_reason;
 use crate::source::{Entry, MAX_SOURCE_BYTES, Source, Sources, Words, digits, is_on};
 use crate::table::{self, Kind, Row, SetText, Spelling, Status};
 use crate::time::{Span, span};
+use crate::verity;
 
 /// A word that belongs to a row.
 #[derive(Clone, Copy)]
@@ -220,7 +221,9 @@ fn settle(plan: &mut Plan, hostonly: bool) {
         plan.md.conf = false;
         plan.luks.crypttab = false;
         plan.lvm.conf = false;
+        plan.verity.tab = false;
     }
+    verity::settle(plan);
     plan.failure.breaks.sort_unstable();
     plan.failure.breaks.dedup();
     // Partition UUIDs go before serials and these before LUKS UUIDs; a name does not make it another kind.

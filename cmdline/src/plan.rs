@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::verity::VerityPlan;
+
 /// How the wanted root file system is named.
 ///
 /// Source: systemd's and dracut's `root=` forms plus the kernel's own (`init/do_mounts.c`).
@@ -294,6 +296,8 @@ pub struct Plan {
     pub dm: DmPlan,
     /// LVM volumes.
     pub lvm: LvmPlan,
+    /// `roothash=` and its companions.
+    pub verity: VerityPlan,
     /// `rd.auto`: `None` is on demand, `Some(true)` everything eagerly, `Some(false)` only the explicit.
     pub auto: Option<bool>,
     /// `rd.retry=`, `rd.timeout=`, `rootwait`.
@@ -350,6 +354,7 @@ impl Default for Plan {
         Plan {
             root: RootPlan { fstab: true, ..RootPlan::default() },
             luks: LuksPlan::default(),
+            verity: VerityPlan::default(),
             md: MdPlan::default(),
             dm: DmPlan::default(),
             lvm: LvmPlan::default(),

@@ -2,6 +2,7 @@
 
 use super::{Family, Kind, Row, means, old};
 use crate::mdadm_conf;
+use crate::verity;
 
 const F: Family = Family::Storage;
 
@@ -119,19 +120,84 @@ pub(super) static ROWS: &[Row] = &[
         .aliases(&[means("rd_NO_MULTIPATH", "0")])
         .family(F)
         .must(),
-    Row::later("roothash", Kind::Text(None), "Root hash of a dm-verity root.").syntax("hex digits").family(F),
-    Row::later("roothashsig", Kind::Text(None), "Signature of the root hash.").family(F),
-    Row::later("usrhash", Kind::Text(None), "Root hash of a dm-verity `/usr`.").syntax("hex digits").family(F),
-    Row::later("usrhashsig", Kind::Text(None), "Signature of that hash.").family(F),
-    Row::later("systemd.verity", Kind::Flag(true, None), "Whether verity devices are set up.").family(F),
-    Row::later("rd.systemd.verity", Kind::Flag(true, None), "Whether verity devices are set up in the initramfs.").family(F),
-    Row::later("veritytab", Kind::Flag(true, None), "Whether the image's veritytab is used.")
+    Row::done(
+        "roothash",
+        Kind::Text(Some(|plan, value| verity::root_hash(&mut plan.verity.root, value))),
+        "Root hash of a dm-verity root, which becomes `/dev/mapper/root`; that is the root if `root=` names none. Devices that are not named are the partitions whose UUIDs are the first and the last 128 bits.",
+    )
+    .syntax("hex digits")
+    .family(F),
+    Row::done(
+        "roothashsig",
+        Kind::Text(Some(|plan, value| verity::signature(&mut plan.verity.root, value))),
+        "Signature of the root hash, which the kernel checks with the keys built into it.",
+    )
+    .syntax("PATH or base64:TEXT")
+    .family(F),
+    Row::done(
+        "usrhash",
+        Kind::Text(Some(|plan, value| verity::root_hash(&mut plan.verity.usr, value))),
+        "As `roothash`, for `/usr`: `/dev/mapper/usr` is made as soon as its devices are there; it is not waited for, and mounting it is left to the real root.",
+    )
+    .syntax("hex digits")
+    .family(F),
+    Row::done(
+        "usrhashsig",
+        Kind::Text(Some(|plan, value| verity::signature(&mut plan.verity.usr, value))),
+        "Signature of that hash.",
+    )
+    .syntax("PATH or base64:TEXT")
+    .family(F),
+    Row::done(
+        "systemd.verity",
+        Kind::Flag(true, Some(|plan, on| plan.verity.enabled = on)),
+        "Whether verity devices are set up.",
+    )
+    .aliases(&[super::same("rd.systemd.verity")])
+    .family(F),
+    Row::done("veritytab", Kind::Flag(true, Some(|plan, on| plan.verity.tab = on)), "Whether the image's veritytab is used.")
         .aliases(&[super::same("rd.veritytab")])
         .family(F),
-    Row::later("systemd.verity_root_data", Kind::Text(None), "Data device of a verity root.").family(F),
-    Row::later("systemd.verity_root_hash", Kind::Text(None), "Hash device of a verity root.").family(F),
-    Row::later("systemd.verity_root_options", Kind::Text(None), "Options of a verity root.").family(F),
-    Row::later("systemd.verity_usr_data", Kind::Text(None), "Data device of a verity `/usr`.").family(F),
-    Row::later("systemd.verity_usr_hash", Kind::Text(None), "Hash device of a verity `/usr`.").family(F),
-    Row::later("systemd.verity_usr_options", Kind::Text(None), "Options of a verity `/usr`.").family(F),
+    Row::done(
+        "systemd.verity_root_data",
+        Kind::Text(Some(|plan, value| { plan.verity.root.data = verity::device(value)?; Ok(()) })),
+        "Data device of that verity volume (root).",
+    )
+    .syntax("a device as in `root=`")
+    .family(F),
+    Row::done(
+        "systemd.verity_root_hash",
+        Kind::Text(Some(|plan, value| { plan.verity.root.hash = verity::device(value)?; Ok(()) })),
+        "Hash device of that verity volume (root).",
+    )
+    .syntax("a device as in `root=`")
+    .family(F),
+    Row::done(
+        "systemd.verity_root_options",
+        Kind::Text(Some(|plan, value| verity::options(&mut plan.verity.root, value))),
+        "Options of that verity volume (root), as in veritytab(5) and systemd-veritysetup@.service(8).",
+    )
+    .syntax("OPTION,...")
+    .family(F),
+    Row::done(
+        "systemd.verity_usr_data",
+        Kind::Text(Some(|plan, value| { plan.verity.usr.data = verity::device(value)?; Ok(()) })),
+        "Data device of that verity volume (usr).",
+    )
+    .syntax("a device as in `root=`")
+    .family(F),
+    Row::done(
+        "systemd.verity_usr_hash",
+        Kind::Text(Some(|plan, value| { plan.verity.usr.hash = verity::device(value)?; Ok(()) })),
+        "Hash device of that verity volume (usr).",
+    )
+    .syntax("a device as in `root=`")
+    .family(F),
+    Row::done(
+        "systemd.verity_usr_options",
+        Kind::Text(Some(|plan, value| verity::options(&mut plan.verity.usr, value))),
+        "Options of that verity volume (usr), as in veritytab(5) and systemd-veritysetup@.service(8).",
+    )
+    .syntax("OPTION,...")
+    .family(F),
 ];
