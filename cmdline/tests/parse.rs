@@ -289,8 +289,8 @@ fn remarks_are_advice() {
         ("rdshell", "rdshell is an old spelling; write rd.shell instead"),
         ("rd_NO_LUKS", "rd_NO_LUKS is an old spelling; write rd.luks=0 instead"),
         (
-            "usrhash=a",
-            "usrhash is known but not implemented yet and does nothing (Root hash of a dm-verity `/usr`.)",
+            "rd.systemd.mount-extra=a",
+            "rd.systemd.mount-extra is known but not implemented yet and does nothing (A further mount in the initramfs.)",
         ),
         (
             "rd.udev.log_level=info",

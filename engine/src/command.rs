@@ -11,7 +11,7 @@ mod dm;
 mod md;
 
 pub use crypt::{CryptFormat, CryptOptions, HeaderSource, PlainFormat, SecretSource, TcryptFormat};
-pub use dm::{DmDevice, DmTarget, ReadAhead};
+pub use dm::{DmDevice, DmKey, DmTarget, KeySource, ReadAhead};
 pub use md::{ArrayMember, ArrayRequest, disk_state};
 
 /// A numbered request. The caller answers [`Action`]s that say so with exactly one `Identified`, `Done` or
@@ -44,6 +44,10 @@ pub enum Loudness {
 pub struct MountRequest {
     /// On what.
     pub device: DevName,
+    /// All devices of a file system that has several, the one above among them; else empty.
+    pub members: Vec<DevName>,
+    /// How many of its devices are not there: it is mounted degraded, if every part of it survives that.
+    pub missing: u64,
     /// Types to try, in order; never empty.
     pub fstypes: Vec<String>,
     /// `rootflags=`.
@@ -91,6 +95,13 @@ pub enum Action {
     /// Read the first block of the device with this number, a pool's metadata; answer `Done`, or `Failed` with the reason
     /// why the pool must not be made.
     CheckPool((u32, u32), PoolKind),
+    /// As [`Action::CreateDm`], with a key that is part of the table.
+    CreateKeyedDm(DmDevice, DmKey),
+    /// Give a bcache device to the kernel, or (`true`) have one that it waits with start without its cache; answer
+    /// `Done` or `Failed`. What is made shows up as a `Device` event.
+    StartBcache(DevName, bool),
+    /// Read the dm-verity superblock at this byte of the device; answer `Done(Member)` or `Failed`.
+    ReadVerity(DevName, u64),
     /// Remove the device-mapper device of this name; answer `Done` or `Failed`.
     RemoveDm(String),
     /// Make an MD array of these members and start it; answer `Done(Made)` or `Failed`, with nothing left behind. It

@@ -133,8 +133,10 @@ fn candidates(view: View<'_>, goal: &Goal) -> Vec<Node> {
             let text = format!("{name} matches and could not be mounted: {failure}");
             return Some(Node::new(State::Failed, text));
         }
-        root::obstacle(view.plan, device)
-            .map(|obstacle| Node::new(State::Failed, format!("{name} matches, but {obstacle}")))
+        if let Some(obstacle) = root::obstacle(view.plan, device) {
+            return Some(Node::new(State::Failed, format!("{name} matches, but {obstacle}")));
+        }
+        (root::missing(view.table, device) > 0).then(|| waiting_for_devices(view, device))
     });
     let unfit = view.table.iter().filter_map(|device| {
         let carries = spec.as_ref().is_some_and(|spec| matching::carries(spec, device));
@@ -148,6 +150,19 @@ fn candidates(view: View<'_>, goal: &Goal) -> Vec<Node> {
         Some(Node::new(State::Failed, text))
     });
     matching.chain(unfit).collect()
+}
+
+/// A file system of several devices that is not complete.
+fn waiting_for_devices(view: View<'_>, device: &Device) -> Node {
+    let what = root::shortfall(view.table, device);
+    let outlook = match view.plan.degraded {
+        Some(grace) => {
+            let left = view.last_change.after(grace).since(view.now).as_secs();
+            format!("waiting {left} s more before a degraded start")
+        }
+        None => "rootward.degraded=never forbids a degraded start".to_owned(),
+    };
+    Node::new(State::Missing, format!("{what}, {outlook}"))
 }
 
 fn is_top(view: View<'_>, device: &Device) -> bool {

@@ -217,6 +217,7 @@ impl Engine {
     fn something_new(&mut self, now: Moment) {
         self.last_change = now;
         self.goal.failures.clear();
+        self.goal.degraded = false;
     }
 
     /// A device is gone, or another one has taken its name.

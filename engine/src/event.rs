@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ondisk::Content;
+use ondisk::{Content, Member};
 
 /// A block device's kernel name (`vda1`, `dm-0`), with `!` already turned into `/`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,6 +104,8 @@ pub enum Outcome {
     Done,
     /// A key was read; it can be tried on containers.
     Secret(SecretId),
+    /// A superblock was read.
+    Member(Box<Member>),
     /// A block device was made and has this number.
     Made {
         /// Major number.

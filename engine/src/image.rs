@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use cmdline::crypttab::CrypttabEntry;
+use cmdline::integritytab::IntegrityVolume;
 use cmdline::mdadm_conf::MdadmConf;
+use cmdline::verity::VerityVolume;
 
 use crate::assemble::lvm::LvmConf;
 
@@ -12,6 +14,10 @@ use crate::assemble::lvm::LvmConf;
 pub struct ImageFacts {
     /// The image's `/etc/crypttab`.
     pub crypttab: Vec<CrypttabEntry>,
+    /// The image's `/etc/veritytab`.
+    pub veritytab: Vec<VerityVolume>,
+    /// The image's `/etc/integritytab`.
+    pub integritytab: Vec<IntegrityVolume>,
     /// Key files of the image that are used without being named as such: those that a key on any device may turn out to
     /// be, and those of `/etc/cryptsetup-keys.d`.
     pub key_files: BTreeSet<String>,

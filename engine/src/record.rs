@@ -63,6 +63,10 @@ pub fn event(now: Moment, event: &Event) -> String {
         Event::Done(id, Outcome::Made { major, minor }) => {
             out.word("done").number(id.0).word("made").word(&format!("{major}:{minor}"))
         }
+        Event::Done(id, Outcome::Member(member)) => {
+            let member = serde_json::to_string(member).unwrap_or_default();
+            out.word("done").number(id.0).word("member").text(&member)
+        }
         Event::Failed(id, failure) => out.word("failed").number(id.0).failure(failure),
         Event::Typed(secret) => out.word("typed").number(secret.0),
         Event::Retry => out.word("retry"),
@@ -111,7 +115,7 @@ pub fn action(action: &Action) -> String {
                 }
             }
         }
-        Action::CreateDm(device) => {
+        Action::CreateDm(device) | Action::CreateKeyedDm(device, _) => {
             out.word(if device.held { "create-dm-held" } else { "create-dm" })
                 .text(&device.name)
                 .text(&device.uuid);
@@ -122,6 +126,10 @@ pub fn action(action: &Action) -> String {
         }
         Action::ResumeDm(name, _) => out.word("resume-dm").text(name),
         Action::CheckPool((major, minor), _) => out.word("check-pool").word(&format!("{major}:{minor}")),
+        Action::StartBcache(device, alone) => {
+            out.word("start-bcache").text(&device.0).word(if *alone { "alone" } else { "register" })
+        }
+        Action::ReadVerity(device, offset) => out.word("read-verity").text(&device.0).number(*offset),
         Action::RemoveDm(name) => out.word("remove-dm").text(name),
         Action::AssembleArray(array) => {
             let number = array.number.map_or_else(|| "-".to_owned(), |number| number.to_string());
@@ -140,7 +148,14 @@ pub fn action(action: &Action) -> String {
         Action::ReadKey { device, path, .. } => out.word("read-key").text(&device.0).text(path),
         Action::AskPassphrase { .. } => out.word("ask"),
         Action::StopAsking => out.word("stop-asking"),
-        Action::Mount(request) => out.word("mount").text(&request.device.0).list(&request.fstypes),
+        Action::Mount(request) => {
+            out.word("mount").text(&request.device.0).list(&request.fstypes);
+            if !request.members.is_empty() {
+                let members: Vec<&str> = request.members.iter().map(|member| member.0.as_str()).collect();
+                out.values("members", &members).value("missing", &request.missing.to_string());
+            }
+            &mut out
+        }
         Action::SwitchRoot { .. } => out.word("switch-root"),
         Action::Break(point) => out.word("break").word(&format!("{point:?}")),
         Action::Say(loudness, _) => out.word("say").word(&format!("{loudness:?}")),

@@ -44,6 +44,8 @@ pub struct Goal {
     pub fstypes: Vec<String>,
     /// The device that is being mounted was taken away meanwhile.
     pub replaced_meanwhile: bool,
+    /// A file system of several devices may be mounted although some are missing.
+    pub degraded: bool,
 }
 
 impl Goal {
@@ -58,6 +60,7 @@ impl Goal {
             named: Vec::new(),
             fstypes: Vec::new(),
             replaced_meanwhile: false,
+            degraded: false,
         }
     }
 
@@ -82,9 +85,21 @@ impl Goal {
 
     /// Those that can be mounted as they are and have not failed yet, best first.
     pub fn mountable<'a>(&self, plan: &Plan, table: &'a Table) -> impl Iterator<Item = &'a Device> {
+        self.mountable_when_complete(plan, table)
+            .filter(|device| self.degraded || missing(table, device) == 0)
+    }
+
+    /// Those, and those that wait for further devices of their file system.
+    fn mountable_when_complete<'a>(&self, plan: &Plan, table: &'a Table) -> impl Iterator<Item = &'a Device> {
         self.matches(plan, table)
             .into_iter()
             .filter(|device| !self.failures.contains_key(&device.name) && obstacle(plan, device).is_none())
+    }
+
+    /// A device that is mountable but for missing devices of its file system.
+    #[must_use]
+    pub fn incomplete<'a>(&self, plan: &Plan, table: &'a Table) -> Option<&'a Device> {
+        self.mountable_when_complete(plan, table).find(|device| missing(table, device) > 0)
     }
 
     /// The device to mount next.
@@ -140,11 +155,60 @@ pub fn obstacle(plan: &Plan, device: &Device) -> Option<String> {
     }
 }
 
+/// The devices of the file system that this one is a device of, each once, in the order of their numbers; none for a
+/// file system that lies on one device.
+#[must_use]
+pub fn members<'a>(table: &'a Table, device: &Device) -> Vec<&'a Device> {
+    if place(device).is_none_or(|(_, count)| count < 2) {
+        return Vec::new();
+    }
+    let of_it = |other: &&Device| {
+        let same = |one: &Device, other: &Device| {
+            let (one, other) = (one.signature()?, other.signature()?);
+            Some(one.kind == other.kind && one.uuid == other.uuid)
+        };
+        other.is_free() && same(device, other) == Some(true) && place(other).is_some()
+    };
+    let mut members: Vec<&Device> = table.iter().filter(of_it).collect();
+    // A copy of a member, or a path to it, counts once; the assembled one is meant.
+    members.sort_by_key(|member| (place(member).map(|(index, _)| index), matching::preference(member)));
+    members.dedup_by_key(|member| member.signature().and_then(|signature| signature.uuid_sub.as_ref()));
+    members
+}
+
+/// How many devices of its file system are not there.
+#[must_use]
+pub fn missing(table: &Table, device: &Device) -> u64 {
+    let Some((_, count)) = place(device).filter(|(_, count)| *count > 1) else { return 0 };
+    let seen = u64::try_from(members(table, device).len()).unwrap_or(u64::MAX);
+    count.saturating_sub(seen)
+}
+
+/// What is missing, e.g. `btrfs UUID=x: 1 of 2 devices seen (sda)`.
+#[must_use]
+pub fn shortfall(table: &Table, device: &Device) -> String {
+    let members = members(table, device);
+    let all = place(device).map_or(0, |(_, count)| count);
+    let (kind, uuid) =
+        device.signature().map_or(("", ""), |one| (one.kind.name(), one.uuid.as_deref().unwrap_or_default()));
+    let names = matching::join_names(members.iter().map(|member| &member.name));
+    format!("{kind} UUID={uuid}: {} of {all} devices seen ({names})", members.len())
+}
+
+/// A device's number within its file system, and how many devices that has.
+fn place(device: &Device) -> Option<(u64, u64)> {
+    let member = device.content()?.member.as_deref()?;
+    let btrfs = member.btrfs().map(|place| (place.index, place.devices));
+    btrfs.or_else(|| member.bcachefs().map(|place| (u64::from(place.index), u64::from(place.devices))))
+}
+
 /// The request that mounts a device as root.
 #[must_use]
-pub fn mount_request(plan: &Plan, device: &Device) -> MountRequest {
+pub fn mount_request(plan: &Plan, table: &Table, device: &Device) -> MountRequest {
     MountRequest {
         device: device.name.clone(),
+        members: members(table, device).into_iter().map(|member| member.name.clone()).collect(),
+        missing: missing(table, device),
         fstypes: fstypes(plan, device),
         flags: plan.root.flags.clone(),
         access: plan.root.access,

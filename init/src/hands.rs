@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use engine::{Action, Command, CommandId, Event, Failure, Outcome, SecretSource, record};
 
+use crate::bcache;
 use crate::clock;
 use crate::crypt;
 use crate::dm;
 use crate::event_loop::{Boot, Departure, Report, Waiting};
 use crate::handoff;
 use crate::key_file;
+use crate::keyed_dm;
 use crate::kmsg;
 use crate::md;
 use crate::mount_root;
@@ -73,6 +75,13 @@ impl Boot {
             Action::CreateDm(device) => self.submit_for(id, move || dm::create(&device)),
             Action::ResumeDm(name, read_ahead) => self.submit_for(id, move || dm::resume(&name, read_ahead)),
             Action::CheckPool(device, kind) => self.submit_for(id, move || dm::check_pool(device, kind)),
+            Action::CreateKeyedDm(device, key) => {
+                self.submit_for(id, move || keyed_dm::create(&device, &key));
+            }
+            Action::ReadVerity(device, offset) => self.submit_for(id, move || probe::verity(&device, offset)),
+            Action::StartBcache(device, alone) => self.submit_for(id, move || {
+                if alone { bcache::start_alone(&device) } else { bcache::register(&device) }
+            }),
             Action::RemoveDm(name) => self.submit_for(id, move || dm::remove(&name)),
             Action::AssembleArray(request) => self.submit_for(id, move || md::assemble(&request)),
             Action::AddSpare(array, spare) => self.submit_for(id, move || md::add_spare(&array, &spare)),

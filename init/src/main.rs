@@ -4,6 +4,7 @@
 //! ends by becoming the real init.
 
 mod ask_password;
+mod bcache;
 mod before_main;
 mod by_id;
 mod by_path;
@@ -21,9 +22,11 @@ mod handoff;
 mod hands;
 mod kernel_log;
 mod key_file;
+mod keyed_dm;
 mod kmsg;
 mod md;
 mod mount_root;
+mod multi_device;
 mod new_root;
 mod nodes;
 mod operator;
@@ -91,20 +94,35 @@ fn read_plan(sources: &Sources) -> Plan {
 /// Where systemd looks for keys that nobody names.
 const KEY_DIRECTORY: &str = "/etc/cryptsetup-keys.d";
 
+/// The image's veritytab(5).
+const VERITYTAB: &str = "/etc/veritytab";
+/// The image's integritytab(5).
+const INTEGRITYTAB: &str = "/etc/integritytab";
+
+/// Reads a table of the image, if there is one; says what was not understood.
+fn read_table<T>(path: &str, parse: fn(&str) -> (Vec<T>, Vec<cmdline::Diagnostic>)) -> Vec<T> {
+    let Ok(text) = std::fs::read_to_string(path) else { return Vec::new() };
+    let (entries, diagnostics) = parse(&text);
+    for diagnostic in diagnostics {
+        log::warn!("{path}: {diagnostic}");
+    }
+    entries
+}
+
 /// What the image says besides the command line.
 fn image_facts(plan: &Plan) -> ImageFacts {
     let mut facts = ImageFacts::default();
+    if plan.verity.enabled && plan.verity.tab {
+        facts.veritytab = read_table(VERITYTAB, cmdline::verity::parse_tab);
+    }
+    if plan.hostonly {
+        facts.integritytab = read_table(INTEGRITYTAB, cmdline::integritytab::parse);
+    }
     if !plan.luks.enabled {
         return facts;
     }
-    if plan.luks.crypttab
-        && let Ok(text) = std::fs::read_to_string(CRYPTTAB)
-    {
-        let (entries, diagnostics) = cmdline::crypttab::parse(&text);
-        for diagnostic in diagnostics {
-            log::warn!("{CRYPTTAB}: {diagnostic}");
-        }
-        facts.crypttab = entries;
+    if plan.luks.crypttab {
+        facts.crypttab = read_table(CRYPTTAB, cmdline::crypttab::parse);
     }
     let anywhere =
         plan.luks.keys.iter().map(|key| &key.path).filter(|path| std::fs::exists(path).unwrap_or(false));

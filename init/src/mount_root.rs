@@ -13,6 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::fs_context::{self, Refusal};
+use crate::multi_device;
 use crate::new_root;
 
 /// Where root is mounted until the hand-off (the name that systemd's initrd interface gives it).
@@ -47,8 +48,20 @@ pub fn mount(request: &MountRequest) -> Result<(), Failure> {
         unmount()?;
     }
     fs::create_dir_all(SYSROOT).map_err(|error| os(format!("create {SYSROOT}"), &error))?;
-    let device = format!("/dev/{}", request.device);
-    let mut options = MountOptions::parse(request.flags.as_deref().unwrap_or_default());
+    let btrfs = request.fstypes.iter().any(|fstype| fstype == "btrfs");
+    let device = if request.members.is_empty() || btrfs {
+        if !request.members.is_empty() {
+            multi_device::scan_btrfs(&request.members);
+        }
+        format!("/dev/{}", request.device)
+    } else {
+        multi_device::bcachefs_source(&request.members)
+    };
+    let mut flags = request.flags.clone().unwrap_or_default();
+    if request.missing > 0 {
+        flags.push_str(",degraded");
+    }
+    let mut options = MountOptions::parse(&flags);
     let ask_fstab = request.fstab && request.flags.is_none();
     match request.access {
         Some(Access::ReadOnly) => options.read_only = Some(true),
@@ -66,6 +79,13 @@ pub fn mount(request: &MountRequest) -> Result<(), Failure> {
     }
     let fstype = mount_first_that_takes(&device, &request.fstypes, &mut first)?;
     OURS.store(true, Ordering::Relaxed);
+    if btrfs
+        && request.missing > 0
+        && let Err(failure) = multi_device::survives(&request.members, request.missing)
+    {
+        unmount()?;
+        return Err(failure);
+    }
     let settled = if ask_fstab { apply_fstab(request, options, first) } else { first };
     let access = if settled.read_only == Some(true) { "read-only" } else { "read-write" };
     log::info!("root is {device}: {fstype}, {access}");
@@ -208,6 +228,8 @@ mod tests {
     fn request(flags: Option<&str>, access: Option<Access>, device_read_only: bool) -> MountRequest {
         MountRequest {
             device: DevName::from("vda1"),
+            members: Vec::new(),
+            missing: 0,
             fstypes: vec!["ext4".into()],
             flags: flags.map(str::to_owned),
             access,

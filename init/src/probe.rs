@@ -2,8 +2,8 @@
 
 use std::os::fd::OwnedFd;
 
-use engine::{DevName, DeviceFacts, Failure};
-use ondisk::{Content, ReadAt, ReadError};
+use engine::{DevName, DeviceFacts, Failure, Outcome};
+use ondisk::{Content, Member, ReadAt, ReadError};
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
@@ -42,6 +42,19 @@ impl Device {
         };
         Ok(Device { fd, size, sector_size, partition: false })
     }
+}
+
+/// The dm-verity superblock at `offset` bytes.
+///
+/// # Errors
+/// If the device cannot be read, or none is there.
+pub fn verity(name: &DevName, offset: u64) -> Result<Outcome, Failure> {
+    let device = Device::open_path(&format!("/dev/{name}"), 0, 512)?;
+    let superblock = ondisk::verity::read(&device, offset)
+        .map_err(|error| Failure::Os { what: format!("read {name}"), errno: error.errno })?;
+    superblock
+        .map(|superblock| Outcome::Member(Box::new(Member::Verity(superblock))))
+        .ok_or_else(|| Failure::Other(format!("{name} has no usable verity superblock at byte {offset}")))
 }
 
 impl ReadAt for Device {

@@ -1,11 +1,13 @@
 //! Assemblers: one per kind of storage. Each looks at new facts and answers with requests.
 
 pub mod ata_raid;
+mod bcache;
 pub mod dm_partitions;
 mod luks;
 pub mod lvm;
 mod md;
 mod partitions;
+mod verity;
 
 use cmdline::Plan;
 
@@ -162,6 +164,8 @@ pub fn all() -> Vec<Box<dyn Assembler>> {
         Box::new(ata_raid::AtaRaid::default()),
         Box::new(partitions::Partitions),
         Box::new(md::Md::default()),
+        Box::new(verity::Verity::default()),
+        Box::new(bcache::Bcache::default()),
         Box::new(luks::Luks::default()),
         Box::new(lvm::Lvm::default()),
     ]

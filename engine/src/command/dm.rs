@@ -41,3 +41,41 @@ pub struct DmDevice {
     /// Do not resume it yet: [`super::Action::ResumeDm`] does, when all that must be loaded before is there.
     pub held: bool,
 }
+
+/// Where the bytes of a [`DmKey`] are.
+#[derive(Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// A file of the initramfs.
+    File(String),
+    /// Here; nothing secret.
+    Bytes(Vec<u8>),
+}
+
+impl std::fmt::Debug for KeySource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            KeySource::File(path) => f.write_str(path),
+            KeySource::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
+        }
+    }
+}
+
+/// Bytes that a table needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DmKey {
+    /// A `user` key of this description, in the thread's keyring while the table is loaded
+    /// (`root_hash_sig_key_desc` of dm-verity).
+    Keyring {
+        /// The description.
+        description: String,
+        /// The key's payload.
+        source: KeySource,
+    },
+    /// The file of the initramfs whose bytes, in hexadecimal, take the place of [`DmKey::PLACE`] in the parameters.
+    Hex(String),
+}
+
+impl DmKey {
+    /// Stands for the key in the parameters of a target.
+    pub const PLACE: &str = "{key}";
+}

@@ -51,7 +51,30 @@ pub fn for_goal(view: View<'_>, goal: &Goal, drivers: &DriverFacts) -> Vec<Strin
             ));
         }
     }
+    for device in view.table.iter() {
+        let pool = device.content().and_then(|content| content.member.as_deref()?.zfs());
+        let text = match (device.signature().map(|signature| signature.kind), pool) {
+            (Some(Kind::ZfsMember), Some(pool)) => format!(
+                "{} is a member of the ZFS pool {}: importing a pool needs OpenZFS' own tools, which no part of this program replaces; boot such a root with an initramfs that brings zpool and the zfs module",
+                device.name, pool.name
+            ),
+            _ => continue,
+        };
+        if !remedies.contains(&text) {
+            remedies.push(text);
+        }
+    }
     for (name, failure) in &goal.failures {
+        let device = view.table.get(name);
+        let checked = device.and_then(|device| device.facts.dm.as_ref()).is_some_and(|dm| {
+            dm.uuid.starts_with("CRYPT-VERITY-") || dm.uuid.starts_with("CRYPT-INTEGRITY-")
+        });
+        if checked {
+            remedies.push(format!(
+                "{name} reads only what its hashes or tags agree with; the kernel log names the corrupted blocks. Write its image anew"
+            ));
+            continue;
+        }
         remedies.push(match failure {
             Failure::Os { .. } => format!("check {name} with fsck, and rootfstype= and rootflags="),
             _ => format!("check {name}: {failure}"),

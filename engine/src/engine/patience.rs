@@ -26,6 +26,9 @@ impl Engine {
             deadlines.push(self.last_change.after(STALLED));
             deadlines.extend(self.other_drivers_asked.map(|asked| asked.after(OTHER_DRIVERS)));
             deadlines.extend(self.give_up_at(now));
+            if !self.goal.degraded && self.goal.incomplete(&self.plan, &self.table).is_some() {
+                deadlines.extend(self.degraded_from());
+            }
         }
         if self.goal.replaced_meanwhile {
             deadlines.push(self.last_change.after(LAST_HOPE));
@@ -33,6 +36,15 @@ impl Engine {
         deadlines.push(self.started.after(FIRST_WORD));
         deadlines.push(self.started.after(SECOND_WORD));
         deadlines.into_iter().filter(|moment| *moment > now).min()
+    }
+
+    /// When a file system of which devices are missing may be mounted; `rootflags=degraded` asks for it at once.
+    pub(super) fn degraded_from(&self) -> Option<Moment> {
+        let flags = self.plan.root.flags.as_deref().unwrap_or_default();
+        if flags.split(',').any(|flag| flag == "degraded") {
+            return Some(self.last_change);
+        }
+        self.plan.degraded.map(|grace| self.last_change.after(grace))
     }
 
     /// Everything that is there was reported and read, and the wanted root is not among it.

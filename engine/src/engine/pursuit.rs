@@ -76,6 +76,7 @@ impl Engine {
             self.mount(&name, actions);
         }
         if self.goal.stage == Stage::Wanted {
+            self.consider_degraded(now, actions);
             self.find(now, actions);
         }
         self.name_lookalikes(actions);
@@ -98,6 +99,17 @@ impl Engine {
         }
     }
 
+    /// When the devices have been quiet for long enough, a file system is tried without those that are missing.
+    fn consider_degraded(&mut self, now: Moment, actions: &mut Actions) {
+        if self.goal.degraded || !self.is_calm() || self.degraded_from().is_none_or(|from| now < from) {
+            return;
+        }
+        let Some(device) = self.goal.incomplete(&self.plan, &self.table) else { return };
+        let text = format!("{}: it is mounted degraded", root::shortfall(&self.table, device));
+        self.goal.degraded = true;
+        self.ask(actions, Action::Say(Loudness::Warning, text));
+    }
+
     pub(super) fn find(&mut self, now: Moment, actions: &mut Actions) {
         self.held = false;
         let Some(device) = self.goal.candidate(&self.plan, &self.table) else { return };
@@ -118,7 +130,7 @@ impl Engine {
     /// Mounts the device that was found, unless it has become another while its driver was being loaded.
     fn mount(&mut self, name: &DevName, actions: &mut Actions) {
         let still = self.goal.mountable(&self.plan, &self.table).find(|device| device.name == *name);
-        let request = still.map(|device| root::mount_request(&self.plan, device));
+        let request = still.map(|device| root::mount_request(&self.plan, &self.table, device));
         match request.filter(|request| request.fstypes == self.goal.fstypes) {
             Some(request) => {
                 let id = self.ask(actions, Action::Mount(request));

@@ -7,7 +7,7 @@ use cmdline::plan::{BreakPoint, EmergencyAction, Patience};
 use ondisk::{Content, Kind, Signature};
 
 use super::*;
-use crate::command::GiveUp;
+use crate::command::{GiveUp, Loudness};
 use crate::event::{DeviceFacts, Driverless};
 use crate::script::{Script, content, is_mount, is_rescue, is_switch, mounted, plan, uuid};
 
@@ -337,4 +337,88 @@ fn missing_drivers_are_named() {
     let text = script.engine.explain(Moment(1)).to_string();
     assert!(text.contains("storage controller") && text.contains("rootward build"), "{text}");
     assert!(!text.contains("pcspkr"), "{text}");
+}
+
+/// A device of a btrfs of two.
+fn half(index: u64) -> Content {
+    let member = ondisk::btrfs::Membership { devices: 2, index };
+    let mut half = content(Kind::Btrfs, "root");
+    half.signatures[0].uuid_sub = Some(format!("device {index}"));
+    half.member = Some(Box::new(ondisk::Member::Btrfs(member)));
+    half
+}
+
+fn mount_requests(actions: &[Action]) -> Vec<(Vec<&str>, u64)> {
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Mount(request) => {
+                Some((request.members.iter().map(|name| name.0.as_str()).collect(), request.missing))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_file_system_of_two_devices_waits_for_both() {
+    let mut script = Script::new(plan(uuid("root")));
+    let first = script.disk("sdb", half(2));
+    assert!(!first.iter().any(is_mount));
+    assert!(!script.wait(9_000).iter().any(is_mount));
+    let why = script.engine.explain(Moment(script.now)).to_string();
+    assert!(why.contains("btrfs UUID=root: 1 of 2 devices seen (sdb), waiting 1 s more"), "{why}");
+    let both = script.disk("sda", half(1));
+    assert_eq!(mount_requests(&both), [(vec!["sda", "sdb"], 0)]);
+}
+
+#[test]
+fn a_missing_device_is_done_without_after_the_grace() {
+    let mut script = Script::new(plan(uuid("root")));
+    script.disk("sda", half(1));
+    // A second copy of the same device is no second device.
+    script.disk("sdc", half(1));
+    assert!(!script.wait(9_900).iter().any(is_mount));
+    let late = script.wait(200);
+    assert_eq!(mount_requests(&late), [(vec!["sda"], 1)]);
+    assert!(
+        late.iter().any(
+            |action| matches!(action, Action::Say(Loudness::Warning, text) if text.contains("degraded"))
+        )
+    );
+    // The kernel refuses, and the other one comes after all.
+    let no = Failure::Os { what: "mount".into(), errno: 5 };
+    script.answer(is_mount, Err(no.clone()));
+    script.answer(is_mount, Err(no));
+    let both = script.disk("sdb", half(2));
+    assert_eq!(mount_requests(&both), [(vec!["sda", "sdb"], 0)]);
+}
+
+#[test]
+fn the_user_decides_about_degraded_file_systems() {
+    let mut at_once = plan(uuid("root"));
+    at_once.degraded = Some(Duration::ZERO);
+    assert_eq!(mount_requests(&Script::new(at_once).disk("sda", half(1))), [(vec!["sda"], 1)]);
+    let mut by_flag = plan(uuid("root"));
+    by_flag.root.flags = Some("compress,degraded".into());
+    assert_eq!(mount_requests(&Script::new(by_flag).disk("sda", half(1))), [(vec!["sda"], 1)]);
+    let mut never = plan(uuid("root"));
+    never.degraded = None;
+    let mut script = Script::new(never);
+    script.disk("sda", half(1));
+    let actions = script.wait(200_000);
+    assert!(mount_requests(&actions).is_empty() && actions.iter().any(is_rescue));
+    let why = script.engine.explain(Moment(script.now)).to_string();
+    assert!(why.contains("rootward.degraded=never"), "{why}");
+}
+
+#[test]
+fn zfs_is_named() {
+    let mut script = Script::new(plan(uuid("root")));
+    let pool = ondisk::zfs::Pool { name: "tank".into() };
+    let mut member = content(Kind::ZfsMember, "77");
+    member.member = Some(Box::new(ondisk::Member::Zfs(pool)));
+    script.disk("sda", member);
+    let why = script.engine.explain(Moment(script.now)).to_string();
+    assert!(why.contains("sda is a member of the ZFS pool tank"), "{why}");
 }

@@ -67,6 +67,10 @@ fn event<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Event> {
                     let (major, minor) = (major.parse().ok()?, minor.parse().ok()?);
                     Event::Done(id, Outcome::Made { major, minor })
                 }
+                Some("member") => {
+                    let member = serde_json::from_str(&text(words.next()?)?).ok()?;
+                    Event::Done(id, Outcome::Member(Box::new(member)))
+                }
                 Some("secret") => Event::Done(id, Outcome::Secret(SecretId(words.next()?.parse().ok()?))),
                 Some(_) => return None,
             }

@@ -457,6 +457,9 @@ impl<'a> Machine<'a> {
             }
             Action::LoadInputDrivers
             | Action::CreateDm(_)
+            | Action::CreateKeyedDm(..)
+            | Action::ReadVerity(..)
+            | Action::StartBcache(..)
             | Action::RemoveDm(_)
             | Action::CheckPool(..)
             | Action::ResumeDm(..)
