@@ -57,3 +57,30 @@ impl PoolKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THIN: &[u8] = include_bytes!("../../../../tests/lvm/fixtures/debian13/pool_tmeta.superblock");
+
+    #[test]
+    fn pools_of_real_tools_are_judged() {
+        let transaction = pool::thin(THIN).unwrap().transaction_id;
+        assert!(transaction > 1);
+        for (wanted, good) in [
+            (0, true),
+            (transaction, true),
+            (transaction + 1, true),
+            (transaction + 2, false),
+            (transaction - 1, false),
+        ] {
+            assert_eq!(PoolKind::Thin { transaction_id: wanted }.judge(THIN).is_ok(), good, "{wanted}");
+        }
+        assert!(PoolKind::Cache.judge(THIN).is_err());
+        let zeros = vec![0; pool::SUPERBLOCK];
+        assert_eq!(PoolKind::Cache.judge(&zeros), Ok(()));
+        assert_eq!(PoolKind::Thin { transaction_id: 0 }.judge(&zeros), Ok(()));
+        assert!(PoolKind::Thin { transaction_id: 1 }.judge(&zeros).is_err());
+    }
+}

@@ -41,7 +41,8 @@ impl<'g, 'a> Presence<'g, 'a> {
                 Err(Refusal::MissingPv {
                     lv: self.group.name(hole.lv).to_owned(),
                     pv: pv.map_or_else(String::new, |pv| pv.id.clone()),
-                    device: pv.and_then(|pv| pv.device.clone()),
+                    // What lvm2 writes when it does not know either.
+                    device: pv.and_then(|pv| pv.device.clone()).filter(|device| device != "[unknown]"),
                     covered: hole.covered,
                 })
             }
