@@ -218,7 +218,8 @@ impl Md {
             path: name.path.clone(),
             number: name.number,
             members: judged.used.iter().map(member).collect(),
-            read_auto: name.foreign,
+            // As mdadm --run leaves it, which starts what --incremental has found too incomplete.
+            read_auto: name.foreign || judged.readiness == Readiness::Degraded,
         };
         let id = requests.ask(Action::AssembleArray(request));
         if let Some(array) = self.arrays.get_mut(&uuid) {
@@ -245,21 +246,20 @@ impl Md {
         judged: &Judgement<'_>,
         requests: &mut Requests<'_>,
     ) {
-        if let Some(array) = self.arrays.get_mut(&uuid)
-            && !matches!(array.stage, Stage::Started(_))
-        {
-            array.stage = Stage::Started(judged.used.iter().map(|one| one.name.clone()).collect());
-        }
         if running.facts.md.is_none() {
             return;
+        }
+        let started = match self.arrays.get(&uuid).map(|array| &array.stage) {
+            Some(Stage::Starting(_, members) | Stage::Started(members)) => members.clone(),
+            _ => running.facts.slaves.iter().cloned().collect(),
+        };
+        if let Some(array) = self.arrays.get_mut(&uuid) {
+            array.stage = Stage::Started(started.clone());
         }
         self.say_what_is_left_out(judged, requests);
         for one in &judged.used {
             let inside = running.facts.slaves.contains(one.name) || self.spares.contains(one.name);
-            let ours = match self.arrays.get(&uuid).map(|array| &array.stage) {
-                Some(Stage::Started(members)) => members.contains(one.name),
-                _ => false,
-            };
+            let ours = started.contains(one.name);
             if inside || ours || view.table.holders(one.name).next().is_some() {
                 continue;
             }
