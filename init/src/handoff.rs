@@ -46,6 +46,8 @@ pub struct Request {
     pub args: Vec<String>,
     /// When this program started; told to a systemd.
     pub start: StartStamp,
+    /// Numbers of MD devices that hold an LVM physical volume.
+    pub volumes_on_md: Vec<(u32, u32)>,
 }
 
 /// Looks for the init of the mounted root without changing anything: `init=`, then `/sbin/init`.
@@ -77,7 +79,7 @@ pub fn run(request: &Request, consoles: &mut Consoles) -> Failure {
             "the root file system has /etc/initrd-release: systemd will take it for an initramfs; remove that file"
         );
     }
-    udev_db::seed();
+    udev_db::seed(&request.volumes_on_md);
     leftovers::end();
     let stamp = if found.is_systemd { timestamps::serialize(request.start) } else { None };
     consoles.suspend();

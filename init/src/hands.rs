@@ -101,7 +101,8 @@ impl Boot {
                 self.submit(id, move || mount_root::mount(&request));
             }
             Action::SwitchRoot { init, args } => {
-                let request = handoff::Request { init, args, start: self.stamp };
+                let volumes_on_md = self.volumes_on_md();
+                let request = handoff::Request { init, args, start: self.stamp, volumes_on_md };
                 let latest = clock::now().after(LONGEST_MODULE);
                 self.departure = Some(Departure { id, request, latest });
             }
@@ -128,6 +129,17 @@ impl Boot {
     fn submit_for(&self, id: CommandId, job: impl FnOnce() -> Result<Outcome, Failure> + Send + 'static) {
         let generation = self.generation;
         self.pool.submit(move || Report::Command(generation, id, job()));
+    }
+
+    /// Numbers of MD arrays, and of their partitions, that hold an LVM physical volume.
+    fn volumes_on_md(&self) -> Vec<(u32, u32)> {
+        let table = self.engine.table();
+        let devices = table.iter().filter(|device| {
+            let whole = device.facts.parent.as_ref().and_then(|parent| table.get(parent)).unwrap_or(device);
+            let holds_volume = device.signature().is_some_and(|one| one.kind == ondisk::Kind::Lvm2Pv);
+            whole.facts.md.is_some() && holds_volume
+        });
+        devices.map(|device| (device.facts.major, device.facts.minor)).collect()
     }
 
     /// Hands over if it is time to; comes back only when that cannot be, and with nothing moved.

@@ -3,6 +3,9 @@
 //! udev's rules for dm (`55-dm.rules` in Debian, `10-dm.rules` upstream) ignore the coldplug `add` of a dm device unless
 //! its database record says that the device was set up by its owner; systemd then holds every unit that names the device
 //! until its time-out. The rules import the flag from the record and find out everything else themselves.
+//!
+//! lvm2's `69-dm-lvm.rules` does not activate a physical volume on an MD array at the coldplug `add` unless the record says
+//! that the array was activated before.
 
 use std::fs;
 use std::io::{self, Write};
@@ -14,10 +17,21 @@ use devicemapper::{DM, DevId, DmFlags};
 const RECORDS: &str = "/run/udev/data";
 
 /// One property, in the format of udev's records (`src/libsystemd/sd-device/device-private.c`).
-const RECORD: &[u8] = b"E:DM_UDEV_PRIMARY_SOURCE_FLAG=1\n";
+const DM_RECORD: &[u8] = b"E:DM_UDEV_PRIMARY_SOURCE_FLAG=1\n";
 
-/// Writes a record for every live device-mapper device; problems are logged, since the boot can go on without.
-pub fn seed() {
+/// The same for a physical volume on an array.
+const MD_RECORD: &[u8] = b"E:LVM_MD_PV_ACTIVATED=1\n";
+
+/// Writes a record for every live device-mapper device, and for these MD devices, which hold LVM physical volumes;
+/// problems are logged, since the boot can go on without.
+pub fn seed(volumes_on_md: &[(u32, u32)]) {
+    for (major, minor) in volumes_on_md {
+        if let Err(error) = write_record(*major, *minor, MD_RECORD) {
+            log::warn!(
+                "cannot write udev's record of MD device {major}:{minor}: {error}; LVM may not take it up"
+            );
+        }
+    }
     // Only dm-mod makes this node, so most machines are done here.
     if !Path::new("/dev/mapper/control").exists() {
         return;
@@ -38,7 +52,7 @@ pub fn seed() {
         }
     };
     for device in devices {
-        if let Err(error) = write_record(device.major, device.minor) {
+        if let Err(error) = write_record(device.major, device.minor, DM_RECORD) {
             log::warn!(
                 "cannot write udev's record of dm device {device}: {error}; units of the real root may wait for it"
             );
@@ -46,9 +60,9 @@ pub fn seed() {
     }
 }
 
-fn write_record(major: u32, minor: u32) -> io::Result<()> {
+fn write_record(major: u32, minor: u32, record: &[u8]) -> io::Result<()> {
     fs::create_dir_all(RECORDS)?;
     let path = format!("{RECORDS}/b{major}:{minor}");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path)?;
-    file.write_all(RECORD)
+    file.write_all(record)
 }
