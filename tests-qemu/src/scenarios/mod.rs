@@ -9,6 +9,7 @@ mod distribution;
 mod failures;
 mod handoff;
 mod luks;
+mod lvm;
 mod md;
 mod memory;
 mod root_forms;
@@ -20,6 +21,7 @@ use crate::scenario::Scenario;
 #[must_use]
 pub fn all() -> Vec<Scenario> {
     let mut all = distribution::scenarios();
+    all.extend(lvm::scenarios());
     all.extend(memory::scenarios());
     all.extend(crypt::scenarios());
     all.extend(luks::scenarios());

@@ -15,6 +15,8 @@ enum Step {
     /// The next request may go out.
     Ready,
     Loading(CommandId),
+    /// A pool's metadata are looked at.
+    Checking(CommandId),
     Making(CommandId),
     /// A device that was made held, by its place in the plan.
     Resuming(CommandId, usize),
@@ -40,6 +42,8 @@ pub struct Job {
     plan: Activation,
     made: Vec<(u32, u32)>,
     step: Step,
+    /// Checks of pools that are done.
+    checked: usize,
     /// Devices up to here need no resuming any more.
     resumed: usize,
     /// Physical volumes below it.
@@ -60,14 +64,14 @@ impl Job {
         let mut modules = vec!["dm-mod".to_owned()];
         modules.extend(plan.modules.iter().filter(|name| *name != "dm-mod").cloned());
         let step = Step::Loading(requests.ask(Action::LoadModules(modules)));
-        Job { key, path, plan, made: Vec::new(), step, resumed: 0, pvs, void: false, failure: None }
+        Job { key, path, plan, made: Vec::new(), step, checked: 0, resumed: 0, pvs, void: false, failure: None }
     }
 
     /// Asks for the next thing; gives the end when it came to nothing.
     pub fn advance(&mut self, requests: &mut Requests<'_>) -> Option<End> {
         loop {
             match self.step {
-                Step::Loading(_) | Step::Making(_) | Step::Resuming(..) | Step::Undoing(Some(_)) => {
+                Step::Loading(_) | Step::Checking(_) | Step::Making(_) | Step::Resuming(..) | Step::Undoing(Some(_)) => {
                     return None;
                 }
                 Step::Ready if self.void => self.step = Step::Undoing(None),
@@ -77,6 +81,15 @@ impl Job {
                         self.step = Step::Resuming(requests.ask(action), at);
                         continue;
                     };
+                    if let Some(check) = self.plan.checks.get(self.checked).filter(|check| check.pool == self.made.len()) {
+                        match self.made.get(check.metadata) {
+                            Some(number) => {
+                                self.step = Step::Checking(requests.ask(Action::CheckPool(*number, check.kind)));
+                            }
+                            None => self.fail("a pool's metadata is made later than the pool".into()),
+                        }
+                        continue;
+                    }
                     match next.device(&self.made) {
                         Some(device) => {
                             self.step = Step::Making(requests.ask(Action::CreateDm(device)));
@@ -115,6 +128,16 @@ impl Job {
         match self.step {
             // A driver may be built in; what is missing shows when the device is made.
             Step::Loading(asked) if asked == id => self.step = Step::Ready,
+            Step::Checking(asked) if asked == id => match result {
+                Ok(_) => {
+                    self.checked = self.checked.saturating_add(1);
+                    self.step = Step::Ready;
+                }
+                Err(failure) => {
+                    let name = self.plan.checks.get(self.checked).map_or("", |check| &check.name);
+                    self.fail(format!("pool {name}: {failure}"));
+                }
+            },
             Step::Making(asked) if asked == id => match result {
                 Ok(Outcome::Made { major, minor }) => {
                     self.made.push((*major, *minor));
