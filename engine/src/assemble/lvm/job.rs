@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::activation::Activation;
+use super::activation::{Activation, PoolCheck};
 use crate::assemble::Requests;
 use crate::command::Action;
 use crate::event::{CommandId, DevName, Failure, Outcome};
@@ -16,7 +16,7 @@ enum Step {
     Ready,
     Loading(CommandId),
     /// A pool's metadata are looked at.
-    Checking(CommandId),
+    Checking(CommandId, usize),
     Making(CommandId),
     /// A device that was made held, by its place in the plan.
     Resuming(CommandId, usize),
@@ -43,7 +43,7 @@ pub struct Job {
     made: Vec<(u32, u32)>,
     step: Step,
     /// Checks of pools that are done.
-    checked: usize,
+    checked: BTreeSet<usize>,
     /// Devices up to here need no resuming any more.
     resumed: usize,
     /// Physical volumes below it.
@@ -64,14 +64,29 @@ impl Job {
         let mut modules = vec!["dm-mod".to_owned()];
         modules.extend(plan.modules.iter().filter(|name| *name != "dm-mod").cloned());
         let step = Step::Loading(requests.ask(Action::LoadModules(modules)));
-        Job { key, path, plan, made: Vec::new(), step, checked: 0, resumed: 0, pvs, void: false, failure: None }
+        Job {
+            key,
+            path,
+            plan,
+            made: Vec::new(),
+            step,
+            checked: BTreeSet::new(),
+            resumed: 0,
+            pvs,
+            void: false,
+            failure: None,
+        }
     }
 
     /// Asks for the next thing; gives the end when it came to nothing.
     pub fn advance(&mut self, requests: &mut Requests<'_>) -> Option<End> {
         loop {
             match self.step {
-                Step::Loading(_) | Step::Checking(_) | Step::Making(_) | Step::Resuming(..) | Step::Undoing(Some(_)) => {
+                Step::Loading(_)
+                | Step::Checking(..)
+                | Step::Making(_)
+                | Step::Resuming(..)
+                | Step::Undoing(Some(_)) => {
                     return None;
                 }
                 Step::Ready if self.void => self.step = Step::Undoing(None),
@@ -81,10 +96,11 @@ impl Job {
                         self.step = Step::Resuming(requests.ask(action), at);
                         continue;
                     };
-                    if let Some(check) = self.plan.checks.get(self.checked).filter(|check| check.pool == self.made.len()) {
+                    if let Some((at, check)) = self.next_check() {
                         match self.made.get(check.metadata) {
                             Some(number) => {
-                                self.step = Step::Checking(requests.ask(Action::CheckPool(*number, check.kind)));
+                                let id = requests.ask(Action::CheckPool(*number, check.kind));
+                                self.step = Step::Checking(id, at);
                             }
                             None => self.fail("a pool's metadata is made later than the pool".into()),
                         }
@@ -109,6 +125,13 @@ impl Job {
         }
     }
 
+    /// A pool that is next and was not looked at.
+    fn next_check(&self) -> Option<(usize, &PoolCheck)> {
+        let next = self.made.len();
+        let mut checks = self.plan.checks.iter().enumerate();
+        checks.find(|(at, check)| check.pool == next && !self.checked.contains(at))
+    }
+
     /// The next device that was made held, with the request that resumes it.
     fn next_held(&self) -> Option<(usize, Action)> {
         let mut rest = self.plan.devices.iter().enumerate().skip(self.resumed);
@@ -128,13 +151,13 @@ impl Job {
         match self.step {
             // A driver may be built in; what is missing shows when the device is made.
             Step::Loading(asked) if asked == id => self.step = Step::Ready,
-            Step::Checking(asked) if asked == id => match result {
+            Step::Checking(asked, at) if asked == id => match result {
                 Ok(_) => {
-                    self.checked = self.checked.saturating_add(1);
+                    self.checked.insert(at);
                     self.step = Step::Ready;
                 }
                 Err(failure) => {
-                    let name = self.plan.checks.get(self.checked).map_or("", |check| &check.name);
+                    let name = self.plan.checks.get(at).map_or("", |check| &check.name);
                     self.fail(format!("pool {name}: {failure}"));
                 }
             },
