@@ -16,6 +16,7 @@ pub mod integritytab;
 mod luks;
 pub mod mdadm_conf;
 pub mod modules;
+pub mod multipath;
 mod nearest;
 mod parse;
 pub mod plan;
