@@ -201,6 +201,18 @@ pub struct DmPlan {
     pub sets: Vec<String>,
 }
 
+/// `rd.multipath`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Multipath {
+    /// If the image has a configuration.
+    #[default]
+    Configured,
+    /// With the usual configuration if the image has none.
+    Default,
+    /// Never.
+    Off,
+}
+
 /// How long to wait for the wanted root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
@@ -298,6 +310,8 @@ pub struct Plan {
     pub lvm: LvmPlan,
     /// `roothash=` and its companions.
     pub verity: VerityPlan,
+    /// `rd.multipath`
+    pub multipath: Multipath,
     /// `rd.auto`: `None` is on demand, `Some(true)` everything eagerly, `Some(false)` only the explicit.
     pub auto: Option<bool>,
     /// `rd.retry=`, `rd.timeout=`, `rootwait`.
@@ -355,6 +369,7 @@ impl Default for Plan {
             root: RootPlan { fstab: true, ..RootPlan::default() },
             luks: LuksPlan::default(),
             verity: VerityPlan::default(),
+            multipath: Multipath::default(),
             md: MdPlan::default(),
             dm: DmPlan::default(),
             lvm: LvmPlan::default(),

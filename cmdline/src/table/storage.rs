@@ -1,5 +1,7 @@
 //! LVM, MD, BIOS RAID, multipath.
 
+use crate::plan::Multipath;
+
 use super::{Family, Kind, Row, means, old};
 use crate::mdadm_conf;
 use crate::verity;
@@ -116,7 +118,21 @@ pub(super) static ROWS: &[Row] = &[
         .absent("`rd.auto` decides")
         .aliases(&[old("rd_DM_UUID")])
         .family(F),
-    Row::later("rd.multipath", Kind::Flag(true, None), "Whether multipath maps are set up; `default` without a configuration.")
+    Row::done(
+        "rd.multipath",
+        Kind::Text(Some(|plan, value| {
+            plan.multipath = match value {
+                "0" | "no" | "off" => Multipath::Off,
+                "default" => Multipath::Default,
+                _ => Multipath::Configured,
+            };
+            Ok(())
+        })),
+        "Whether multipath maps are set up. They are if the image has an `/etc/multipath.conf`; `default` takes the usual configuration if it has none.",
+    )
+        .syntax("0, 1 or `default`")
+        .bare()
+        .absent("1")
         .aliases(&[means("rd_NO_MULTIPATH", "0")])
         .family(F)
         .must(),
