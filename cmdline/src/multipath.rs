@@ -97,8 +97,13 @@ pub struct Array {
     pub settings: Settings,
 }
 
-/// A list of expressions of which each may be inverted by a `!` before it.
-pub type Patterns = Vec<(Pattern, bool)>;
+/// An expression, and whether a `!` before it inverts it.
+pub type Invertible = (Pattern, bool);
+/// A list of expressions.
+pub type Patterns = Vec<Invertible>;
+
+/// Vendor and product; `None` matches all.
+pub type DevicePattern = (Option<Invertible>, Option<Invertible>);
 
 /// `blacklist` or `blacklist_exceptions`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -110,7 +115,7 @@ pub struct Filter {
     /// `protocol`
     pub protocols: Patterns,
     /// `device { vendor product }`
-    pub devices: Vec<(Option<(Pattern, bool)>, Option<(Pattern, bool)>)>,
+    pub devices: Vec<DevicePattern>,
 }
 
 /// Whom the filters and tables are asked about.
@@ -208,11 +213,14 @@ impl Config {
         }
         let (no, yes) = (&self.blacklist, &self.exceptions);
         let named = |list: &Patterns, text: &str| list.iter().any(|(one, not)| one.is_in(text) != *not);
-        let fits = |one: &Option<(Pattern, bool)>, text: &str| {
+        let fits = |one: &Option<Invertible>, text: &str| {
             one.as_ref().is_none_or(|(pattern, not)| pattern.is_in(text) != *not)
         };
         let device = |filter: &Filter| {
-            filter.devices.iter().any(|(vendor, product)| fits(vendor, disk.vendor) && fits(product, disk.product))
+            filter
+                .devices
+                .iter()
+                .any(|(vendor, product)| fits(vendor, disk.vendor) && fits(product, disk.product))
         };
         let never = || {
             self.arrays.iter().any(|array| {
@@ -241,7 +249,8 @@ impl Config {
     #[must_use]
     pub fn setting<T>(&self, disk: Disk<'_>, of: impl Fn(&Settings) -> Option<T>) -> Option<T> {
         // Of several sections for one device the last one counts, setting by setting.
-        let own = self.devices.iter().rev().filter(|(wwid, _)| wwid == disk.wwid).map(|(_, settings)| settings);
+        let own =
+            self.devices.iter().rev().filter(|(wwid, _)| wwid == disk.wwid).map(|(_, settings)| settings);
         own.chain([&self.overrides])
             .find_map(&of)
             .or_else(|| self.arrays_of(disk).find_map(&of))

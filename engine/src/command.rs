@@ -102,6 +102,9 @@ pub enum Action {
     StartBcache(DevName, bool),
     /// Read the dm-verity superblock at this byte of the device; answer `Done(Member)` or `Failed`.
     ReadVerity(DevName, u64),
+    /// Give the device-mapper device of this name another table, without waiting for I/O that is under way; answer
+    /// `Done` or `Failed`, with the old table in force.
+    ReloadDm(DmDevice),
     /// Remove the device-mapper device of this name; answer `Done` or `Failed`.
     RemoveDm(String),
     /// Make an MD array of these members and start it; answer `Done(Made)` or `Failed`, with nothing left behind. It

@@ -4,6 +4,10 @@ use std::fmt;
 
 use ondisk::{Content, Member};
 
+mod scsi;
+
+pub use scsi::ScsiFacts;
+
 /// A block device's kernel name (`vda1`, `dm-0`), with `!` already turned into `/`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DevName(pub String);
@@ -51,6 +55,8 @@ pub struct DeviceFacts {
     pub ids: Vec<String>,
     /// Link name below `/dev/disk/by-path`, without `-partN`.
     pub path: Option<String>,
+    /// What multipath needs of a SCSI disk; read only where multipath is configured.
+    pub scsi: Option<Box<ScsiFacts>>,
 }
 
 /// Device-mapper identity.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use cmdline::crypttab::CrypttabEntry;
 use cmdline::integritytab::IntegrityVolume;
 use cmdline::mdadm_conf::MdadmConf;
+use cmdline::multipath;
 use cmdline::verity::VerityVolume;
 
 use crate::assemble::lvm::LvmConf;
@@ -29,4 +30,6 @@ pub struct ImageFacts {
     pub mdadm: MdadmConf,
     /// The machine's host name, as far as it is known this early; empty where it is not.
     pub hostname: String,
+    /// The image's multipath configuration; `None` means that there is no multipathing.
+    pub multipath: Option<Box<multipath::Config>>,
 }

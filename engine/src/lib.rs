@@ -28,7 +28,8 @@ pub use command::{
 };
 pub use engine::{Engine, StopReason};
 pub use event::{
-    CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Event, Failure, MdFacts, Outcome, SecretId,
+    CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Event, Failure, MdFacts, Outcome, ScsiFacts,
+    SecretId,
 };
 pub use explain::Explanation;
 pub use image::ImageFacts;

@@ -21,6 +21,7 @@ pub fn claims(device: &Device, table: &Table) -> Vec<String> {
         if !dm.uuid.is_empty() {
             links.push(format!("disk/by-id/dm-uuid-{}", dm.uuid));
         }
+        of_multipath(&dm.uuid, &mut links);
     }
     if let Some(path) = device.facts.dm.as_ref().filter(|_| device.is_free()).and_then(volume_path) {
         links.push(path);
@@ -87,6 +88,20 @@ fn of_array(array: &Device, path: &str, part: Option<u32>, table: &Table, links:
         let between = if name.ends_with(|last: char| last.is_ascii_digit()) { "p" } else { "" };
         let suffix = part.map(|number| format!("{between}{number}")).unwrap_or_default();
         links.push(format!("md/{name}{suffix}"));
+    }
+}
+
+/// A multipath device and its partitions take the names of the paths over (multipath-tools' `11-dm-mpath.rules` and
+/// `kpartx_id`).
+fn of_multipath(uuid: &str, links: &mut Vec<String>) {
+    let (part, whole) = match uuid.strip_prefix("part").and_then(|rest| rest.split_once('-')) {
+        Some((number, whole)) => (format!("-part{number}"), whole),
+        None => (String::new(), uuid),
+    };
+    let Some(wwid) = whole.strip_prefix("mpath-") else { return };
+    links.push(format!("disk/by-id/scsi-{wwid}{part}"));
+    if let Some(id) = wwid.get(1..) {
+        links.push(format!("disk/by-id/wwn-0x{id}{part}"));
     }
 }
 

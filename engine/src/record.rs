@@ -10,7 +10,7 @@ use ondisk::{Content, Kind, Partition, PartitionTable, Signature};
 use crate::command::{Action, ArrayMember, Command, CryptFormat, DmTarget, HeaderSource, SecretSource};
 use crate::event::{
     CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Driverless, Event, Failure, MdFacts, Outcome,
-    SecretId,
+    ScsiFacts, SecretId,
 };
 use crate::time::Moment;
 
@@ -115,10 +115,13 @@ pub fn action(action: &Action) -> String {
                 }
             }
         }
-        Action::CreateDm(device) | Action::CreateKeyedDm(device, _) => {
-            out.word(if device.held { "create-dm-held" } else { "create-dm" })
-                .text(&device.name)
-                .text(&device.uuid);
+        Action::CreateDm(device) | Action::CreateKeyedDm(device, _) | Action::ReloadDm(device) => {
+            let verb = match action {
+                Action::ReloadDm(_) => "reload-dm",
+                _ if device.held => "create-dm-held",
+                _ => "create-dm",
+            };
+            out.word(verb).text(&device.name).text(&device.uuid);
             for DmTarget { start, length, kind, params } in &device.targets {
                 out.word(&format!("{start},{length},{kind},{}", escape(params.as_bytes())));
             }
@@ -233,7 +236,20 @@ impl Words {
         if let Some(path) = &facts.path {
             self.value("path", path);
         }
+        if let Some(scsi) = &facts.scsi {
+            self.scsi(scsi);
+        }
         self
+    }
+
+    fn scsi(&mut self, facts: &ScsiFacts) {
+        let ScsiFacts { wwid, vendor, product, revision, place, protocol, .. } = facts;
+        let (handler, access) = (facts.handler.as_deref(), facts.access.as_deref());
+        let flag = |on, word| if on { word } else { "" };
+        let flags = [flag(facts.preferred, "p"), flag(facts.alua, "a"), flag(facts.running, "r")].concat();
+        let (handler, access) = (handler.unwrap_or_default(), access.unwrap_or_default());
+        let texts = [wwid, vendor, product, revision, place, protocol, handler, access, &flags];
+        self.values("scsi", &texts);
     }
 
     fn drivers(&mut self, facts: &DriverFacts) -> &mut Self {

@@ -258,7 +258,8 @@ impl Table {
     /// request.
     pub fn read_unknown(&mut self, mut ask: impl FnMut(&DevName) -> CommandId) {
         for device in self.devices.values_mut() {
-            if device.knowledge == Knowledge::Unknown && device.is_readable() {
+            // What is claimed is read through the device that it is a part of.
+            if device.knowledge == Knowledge::Unknown && device.is_readable() && device.claimed.is_none() {
                 device.knowledge = Knowledge::Asked(ask(&device.name));
             }
         }

@@ -12,6 +12,8 @@ use crate::sysfs::Attributes;
 pub(crate) struct Identity {
     /// udev's `ID_SERIAL_SHORT`.
     pub(crate) serial: Option<String>,
+    /// udev's `ID_SERIAL`, of SCSI, ATA and USB disks.
+    pub(crate) wwid: Option<String>,
     /// Link names without directory.
     pub(crate) links: Vec<String>,
 }
@@ -32,7 +34,7 @@ pub(crate) fn identity(name: &str, link: &str, disk: &Attributes, sys: &Path) ->
             .read("device/uuid")
             .filter(|uuid| !uuid.is_empty())
             .map(|uuid| format!("pmem-{}", linked(&uuid)));
-        Identity { serial: None, links: links.into_iter().collect() }
+        Identity { links: links.into_iter().collect(), ..Identity::default() }
     } else {
         Identity::default()
     };
@@ -43,11 +45,12 @@ pub(crate) fn identity(name: &str, link: &str, disk: &Attributes, sys: &Path) ->
 
 fn virtio(disk: &Attributes) -> Identity {
     let Some(serial) = attribute(disk, "serial") else { return Identity::default() };
-    Identity { links: vec![format!("virtio-{}", linked(&serial))], serial: Some(serial) }
+    let links = vec![format!("virtio-{}", linked(&serial))];
+    Identity { links, serial: Some(serial), wwid: None }
 }
 
 fn nvme(disk: &Attributes) -> Identity {
-    let mut identity = Identity { serial: attribute(disk, "device/serial"), links: Vec::new() };
+    let mut identity = Identity { serial: attribute(disk, "device/serial"), ..Identity::default() };
     if let Some(wwid) = attribute(disk, "wwid") {
         identity.links.push(format!("nvme-{}", linked(&wwid)));
     }
@@ -70,7 +73,8 @@ fn mmc(disk: &Attributes) -> Identity {
     else {
         return Identity::default();
     };
-    Identity { links: vec![format!("mmc-{}_{}", linked(&name), linked(&serial))], serial: Some(serial) }
+    let links = vec![format!("mmc-{}_{}", linked(&name), linked(&serial))];
+    Identity { links, serial: Some(serial), wwid: None }
 }
 
 fn scsi_or_usb(link: &str, disk: &Attributes, sys: &Path) -> Identity {
@@ -88,7 +92,8 @@ fn scsi_or_usb(link: &str, disk: &Attributes, sys: &Path) -> Identity {
     };
     let mut links: Vec<String> = found.iter().map(|found| format!("{}-{}", found.bus, found.name)).collect();
     links.extend(page.wwn().map(|wwn| format!("wwn-0x{wwn}")));
-    Identity { serial: found.map(|found| found.serial), links }
+    let (wwid, serial) = found.map(|found| (found.name, found.serial)).unzip();
+    Identity { serial, wwid, links }
 }
 
 /// A name that a bus gives.
@@ -196,7 +201,7 @@ fn usb(link: &str, vendor: &str, model: &str, sys: &Path) -> Identity {
     // Some vendors put garbage there; Windows does not take these characters either.
     let serial = serial.filter(|text| text.bytes().all(|byte| (0x20..=0x7f).contains(&byte) && byte != b','));
     let serial = serial.map(|text| identified(text.as_bytes())).filter(|text| !text.is_empty());
-    let mut name = format!("usb-{}_{}", identified(vendor.as_bytes()), identified(model.as_bytes()));
+    let mut name = format!("{}_{}", identified(vendor.as_bytes()), identified(model.as_bytes()));
     if let Some(serial) = &serial {
         name.push('_');
         name.push_str(serial);
@@ -204,7 +209,7 @@ fn usb(link: &str, vendor: &str, model: &str, sys: &Path) -> Identity {
     if let [_, _, target, lun] = place.split(':').collect::<Vec<_>>().as_slice() {
         name.push_str(&format!("-{target}:{lun}"));
     }
-    Identity { serial, links: vec![name] }
+    Identity { serial, links: vec![format!("usb-{name}")], wwid: Some(name) }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -8,7 +8,7 @@ use std::io::Read as _;
 
 use devicemapper::{DM, DevId, DmError, DmFlags, DmName, DmOptions, DmUuid};
 use engine::assemble::lvm::activation::PoolKind;
-use engine::{DmDevice, Failure, Outcome, ReadAhead};
+use engine::{DmDevice, DmTarget, Failure, Outcome, ReadAhead};
 use ondisk::lvm::pool::SUPERBLOCK;
 
 /// The kernel's `dm_target_spec.target_type` has room for 16 bytes with the final zero.
@@ -37,12 +37,8 @@ pub fn create(device: &DmDevice) -> Result<Outcome, Failure> {
         .map_err(|error| refuse("make the device-mapper device", name, &error))?;
     let number = made.device();
     let id = DevId::Name(named);
-    let table: Vec<_> = targets
-        .iter()
-        .map(|target| (target.start, target.length, target.kind.clone(), target.params.clone()))
-        .collect();
     let live = dm
-        .table_load(&id, &table, options)
+        .table_load(&id, &lines(targets), options)
         .map_err(|error| refuse("load the table of", name, &error))
         .and_then(|_| if *held { Ok(()) } else { start(&dm, named, *read_ahead) });
     if let Err(failure) = live {
@@ -65,6 +61,34 @@ pub fn resume(name: &str, read_ahead: ReadAhead) -> Result<Outcome, Failure> {
     let named = DmName::new(name).map_err(|error| refuse("use the name", name, &error))?;
     start(&dm, named, read_ahead)?;
     Ok(Outcome::Done)
+}
+
+/// Gives a device another table. I/O that is under way is kept and goes on with the new one, as multipathd does it:
+/// waiting for it could take for ever where it is queued because no path works.
+///
+/// # Errors
+///
+/// What the kernel said; the old table is in force then.
+pub fn reload(device: &DmDevice) -> Result<Outcome, Failure> {
+    let DmDevice { name, targets, read_only, .. } = device;
+    let dm = DM::new().map_err(|error| refuse("open device-mapper's control node", name, &error))?;
+    let named = DmName::new(name).map_err(|error| refuse("use the name", name, &error))?;
+    let flags = if *read_only { DmFlags::DM_READONLY } else { DmFlags::empty() };
+    let id = DevId::Name(named);
+    dm.table_load(&id, &lines(targets), DmOptions::default().set_flags(flags))
+        .map_err(|error| refuse("load another table of", name, &error))?;
+    let pause = DmFlags::DM_SUSPEND | DmFlags::DM_NOFLUSH | DmFlags::DM_SKIP_LOCKFS;
+    dm.device_suspend(&id, DmOptions::default().set_flags(pause))
+        .map_err(|error| refuse("suspend", name, &error))?;
+    start(&dm, named, ReadAhead::Kernel)?;
+    Ok(Outcome::Done)
+}
+
+fn lines(targets: &[DmTarget]) -> Vec<(u64, u64, String, String)> {
+    targets
+        .iter()
+        .map(|target| (target.start, target.length, target.kind.clone(), target.params.clone()))
+        .collect()
 }
 
 /// Makes the loaded table the live one.

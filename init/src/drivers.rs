@@ -126,6 +126,13 @@ impl Loader {
         self.news |= matches!(status, Status::Failed(_)) && is_storage_modalias(modalias);
     }
 
+    /// Asks for modules that had better be there early; one that is not in the image is no matter.
+    pub fn hint(&mut self, names: &[&str]) {
+        for name in names {
+            self.queue.request(name, Why::Hint);
+        }
+    }
+
     /// Asks for modules by name or alias; [`Loader::outcome`] says what became of them.
     pub fn request(&mut self, names: &[String]) {
         for name in names {

@@ -16,6 +16,7 @@ use crate::console::Consoles;
 use crate::drivers::{self, Loader};
 use crate::error::{Context, InitError, Result};
 use crate::handoff;
+use crate::multipath;
 use crate::nodes::{self, Links};
 use crate::operator::Operator;
 use crate::secret::{Secret, Vault};
@@ -116,7 +117,11 @@ impl Boot {
     pub fn new(begin: Beginnings) -> Result<Boot> {
         let uevents = UeventSocket::open(!begin.devtmpfs)?;
         let pool = Pool::new()?;
-        let loader = Loader::open(&begin.plan.modules);
+        let mut loader = Loader::open(&begin.plan.modules);
+        let multipath = begin.image.multipath.is_some();
+        if multipath {
+            loader.hint(&multipath::HANDLERS);
+        }
         let consoles = Consoles::open()?;
         let epoll =
             epoll::create(epoll::CreateFlags::CLOEXEC).context(|| "make an epoll descriptor".to_owned())?;
@@ -142,7 +147,7 @@ impl Boot {
             mounting: None,
             departure: None,
             drivers_told: DriverFacts::default(),
-            sysfs: Sysfs::new(),
+            sysfs: Sysfs::new().with_scsi(multipath),
             links: Links::new(),
             vault: Vault::default(),
             consoles,

@@ -27,12 +27,14 @@ mod kmsg;
 mod md;
 mod mount_root;
 mod multi_device;
+mod multipath;
 mod new_root;
 mod nodes;
 mod operator;
 mod panic;
 mod power;
 mod probe;
+mod scsi;
 mod secret;
 mod shell;
 mod signals;
@@ -111,7 +113,7 @@ fn read_table<T>(path: &str, parse: fn(&str) -> (Vec<T>, Vec<cmdline::Diagnostic
 
 /// What the image says besides the command line.
 fn image_facts(plan: &Plan) -> ImageFacts {
-    let mut facts = ImageFacts::default();
+    let mut facts = ImageFacts { multipath: multipath::read(plan), ..ImageFacts::default() };
     if plan.verity.enabled && plan.verity.tab {
         facts.veritytab = read_table(VERITYTAB, cmdline::verity::parse_tab);
     }

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use crate::by_id;
 use crate::by_path;
 use crate::error::{Context, Result};
+use crate::scsi;
 
 /// Longest attribute that is read; the kernel gives at most a page.
 const ATTRIBUTE_MAX: usize = 4096;
@@ -31,6 +32,8 @@ const SKIPPED: [&str; 8] =
 #[derive(Debug, Clone)]
 pub struct Sysfs {
     root: PathBuf,
+    /// Whether SCSI disks are looked at as paths.
+    scsi: bool,
 }
 
 impl Default for Sysfs {
@@ -48,7 +51,13 @@ impl Sysfs {
 
     /// A copy elsewhere.
     pub fn below(root: impl Into<PathBuf>) -> Sysfs {
-        Sysfs { root: root.into() }
+        Sysfs { root: root.into(), scsi: false }
+    }
+
+    /// The same, with or without [`DeviceFacts::scsi`].
+    #[must_use]
+    pub fn with_scsi(self, scsi: bool) -> Sysfs {
+        Sysfs { scsi, ..self }
     }
 
     /// The names of all block devices, partitions included; whole disks before their partitions.
@@ -111,6 +120,9 @@ impl Sysfs {
             facts.slaves = slaves(&path);
         } else {
             let identity = by_id::identity(&name.0, &link, &directory, &self.root);
+            if let Some(wwid) = identity.wwid.filter(|_| self.scsi && name.0.starts_with("sd")) {
+                facts.scsi = Some(Box::new(scsi::facts(wwid, &link, &directory)));
+            }
             facts.serial = identity.serial;
             facts.ids = identity.links;
             facts.path = by_path::path(&link, &self.root);
@@ -224,6 +236,8 @@ impl Attributes {
 
 #[cfg(test)]
 mod tests {
+    use engine::ScsiFacts;
+
     use super::*;
 
     /// A `/sys` in miniature.
@@ -355,6 +369,23 @@ mod tests {
         tree.write(&format!("{device}/vpd_pg83"), b"\x00\x83\x00\x09\x02\x00\x00\x05disk1");
         let facts = tree.facts("sda").unwrap();
         assert_eq!(facts.ids, ["scsi-0QEMU_QEMU_HARDDISK_disk1"]);
+        assert!(facts.scsi.is_none(), "nobody asks for it");
+        tree.write(&format!("{device}/rev"), "2.5+\n");
+        tree.write(&format!("{device}/state"), "running\n");
+        tree.write(&format!("{device}/dh_state"), "detached\n");
+        tree.write(&format!("{device}/access_state"), "");
+        let facts = Sysfs::below(&tree.0).with_scsi(true).facts(&"sda".into()).unwrap().unwrap();
+        let expected = ScsiFacts {
+            wwid: "0QEMU_QEMU_HARDDISK_disk1".into(),
+            vendor: "QEMU".into(),
+            product: "QEMU HARDDISK".into(),
+            revision: "2.5+".into(),
+            place: disk.clone(),
+            protocol: "scsi:unspec".into(),
+            running: true,
+            ..ScsiFacts::default()
+        };
+        assert_eq!(facts.scsi.as_deref(), Some(&expected));
         assert_eq!(facts.serial.as_deref(), Some("disk1"));
         assert_eq!(facts.path.as_deref(), Some("pci-0000:00:05.0-scsi-0:0:1:3"));
 

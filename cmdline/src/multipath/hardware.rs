@@ -30,5 +30,11 @@ fn array(line: &str) -> Option<Array> {
         }
     }
     let never = columns.next().and_then(Pattern::new);
-    Some(Array { vendor: Pattern::new(vendor), product: Pattern::new(product), revision: None, never, settings })
+    Some(Array {
+        vendor: Pattern::new(vendor),
+        product: Pattern::new(product),
+        revision: None,
+        never,
+        settings,
+    })
 }

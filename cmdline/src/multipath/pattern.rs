@@ -65,7 +65,8 @@ impl Pattern {
         let text = text.as_bytes();
         let text = text.get(..LONGEST_TEXT).unwrap_or(text);
         let mut steps = MOST_STEPS;
-        walk(&self.node, text, vec![true; text.len().saturating_add(1)], &mut steps).contains(&true) && steps > 0
+        walk(&self.node, text, vec![true; text.len().saturating_add(1)], &mut steps).contains(&true)
+            && steps > 0
     }
 }
 

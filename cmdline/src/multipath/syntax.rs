@@ -1,6 +1,6 @@
 //! The syntax of multipath.conf(5): a keyword with a value, or a section that ends with `}`, per line.
 
-use super::{Array, Config, Filter, Find, Grouping, MOST, Pattern, Retry, Settings};
+use super::{Array, Config, Filter, Find, Grouping, Invertible, MOST, Pattern, Retry, Settings};
 
 /// Remarks that are kept.
 const MOST_REMARKS: usize = 20;
@@ -163,7 +163,9 @@ fn set(config: &mut Config, inside: Section, keyword: &str, value: &str) -> Resu
             Ok(())
         }
         Section::FilterDevice(exceptions) => {
-            let Some((vendor, product)) = filter(config, exceptions).devices.last_mut() else { return Ok(()) };
+            let Some((vendor, product)) = filter(config, exceptions).devices.last_mut() else {
+                return Ok(());
+            };
             let place = match keyword {
                 "vendor" => vendor,
                 "product" => product,
@@ -201,7 +203,7 @@ fn set(config: &mut Config, inside: Section, keyword: &str, value: &str) -> Resu
     }
 }
 
-fn invertible(value: &str) -> Option<(Pattern, bool)> {
+fn invertible(value: &str) -> Option<Invertible> {
     let (pattern, inverted) = value.strip_prefix('!').map_or((value, false), |rest| (rest, true));
     Some((Pattern::new(pattern)?, inverted))
 }

@@ -35,16 +35,20 @@ pub fn parse_uuid(uuid: &str) -> Option<(u32, &str)> {
     Some((number.parse().ok().filter(|number| *number > 0)?, disk))
 }
 
-/// The name of a partition: kpartx puts a `p` after a name that ends with a digit.
+/// The name of a partition: what kpartx is told to put between (`-p`), else a `p` after a name that ends with a digit.
 #[must_use]
-pub fn name(disk: &str, number: u32) -> String {
+pub fn name(disk: &str, between: Option<&str>, number: u32) -> String {
+    if let Some(between) = between {
+        return format!("{disk}{between}{number}");
+    }
     let p = if disk.ends_with(|c: char| c.is_ascii_digit()) { "p" } else { "" };
     format!("{disk}{p}{number}")
 }
 
-/// The mappings for the partition table found on a device-mapper device; none if it has no UUID.
+/// The mappings for the partition table found on a device-mapper device; none if it has no UUID. For `between` see
+/// [`name`].
 #[must_use]
-pub fn wanted(device: &Device) -> Vec<DmDevice> {
+pub fn wanted(device: &Device, between: Option<&str>) -> Vec<DmDevice> {
     let Some(dm) = device.facts.dm.as_ref().filter(|dm| !dm.uuid.is_empty()) else { return Vec::new() };
     let Some(table) = device.content().and_then(|content| content.table.as_ref()) else { return Vec::new() };
     let (major, minor) = (device.facts.major, device.facts.minor);
@@ -54,7 +58,7 @@ pub fn wanted(device: &Device) -> Vec<DmDevice> {
     let map = |partition: &ondisk::Partition| {
         let extended = matches!(partition.kind.as_str(), "0x5" | "0xf" | "0x85");
         DmDevice {
-            name: name(&dm.name, partition.number),
+            name: name(&dm.name, between, partition.number),
             uuid: format!("part{}-{}", partition.number, dm.uuid),
             targets: vec![DmTarget {
                 start: 0,
@@ -70,11 +74,17 @@ pub fn wanted(device: &Device) -> Vec<DmDevice> {
 }
 
 impl DmPartitions {
-    /// Asks for every partition on the mappings that `fits` which is not there yet.
-    pub fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>, fits: impl Fn(&DmFacts) -> bool) {
+    /// Asks for every partition on the mappings that `fits` which is not there yet. For `between` see [`name`].
+    pub fn advance(
+        &mut self,
+        view: View<'_>,
+        requests: &mut Requests<'_>,
+        fits: impl Fn(&DmFacts) -> bool,
+        between: Option<&str>,
+    ) {
         let whole = |device: &&Device| device.facts.dm.as_ref().is_some_and(&fits);
         for device in view.table.iter().filter(whole) {
-            for partition in wanted(device) {
+            for partition in wanted(device, between) {
                 if self.asked.contains_key(&partition.uuid) || is_there(view.table, &partition.uuid) {
                     continue;
                 }

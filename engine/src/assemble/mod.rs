@@ -6,6 +6,7 @@ pub mod dm_partitions;
 mod luks;
 pub mod lvm;
 mod md;
+mod multipath;
 mod partitions;
 mod verity;
 
@@ -161,6 +162,8 @@ pub trait Assembler {
 #[must_use]
 pub fn all() -> Vec<Box<dyn Assembler>> {
     vec![
+        // First, because it claims disks whose content looks like anybody's.
+        Box::new(multipath::Multipath::default()),
         Box::new(ata_raid::AtaRaid::default()),
         Box::new(partitions::Partitions),
         Box::new(md::Md::default()),

@@ -2,10 +2,11 @@
 
 use super::{
     CommandId, Content, DevName, DeviceFacts, DmFacts, DriverFacts, Driverless, Event, Failure, KINDS,
-    MdFacts, Moment, Outcome, Partition, PartitionTable, SecretId, Signature,
+    MdFacts, Moment, Outcome, Partition, PartitionTable, ScsiFacts, SecretId, Signature,
 };
 
 /// What a line says.
+#[expect(clippy::large_enum_variant, reason = "one exists at a time, on the stack of whoever reads lines")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "lines are taken one at a time")]
 pub enum Line {
@@ -112,6 +113,26 @@ fn facts<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<DeviceFacts> {
             "serial" => facts.serial = Some(text(value)?),
             "id" => facts.ids.push(text(value)?),
             "path" => facts.path = Some(text(value)?),
+            "scsi" => {
+                let [wwid, vendor, product, revision, place, protocol, handler, access, flags] =
+                    fields(value)?;
+                let (handler, access) = (filled(handler), filled(access));
+                let [preferred, alua, running] = ['p', 'a', 'r'].map(|flag| flags.contains(flag));
+                let scsi = ScsiFacts {
+                    wwid,
+                    vendor,
+                    product,
+                    revision,
+                    place,
+                    protocol,
+                    handler,
+                    access,
+                    preferred,
+                    alua,
+                    running,
+                };
+                facts.scsi = Some(Box::new(scsi));
+            }
             _ => return None,
         }
     }

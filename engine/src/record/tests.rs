@@ -70,6 +70,14 @@ proptest! {
             serial: Some(serial),
             ids,
             path: Some(name.clone()),
+            scsi: Some(Box::new(ScsiFacts {
+                wwid: name.clone(),
+                place: name.clone(),
+                handler: (minor % 3 == 0).then(|| "alua".to_owned()),
+                preferred: minor % 2 == 0,
+                running: minor % 5 == 0,
+                ..ScsiFacts::default()
+            })),
         };
         let event = Event::Device(DevName(name), facts);
         prop_assert_eq!(back(&event), event);

@@ -460,6 +460,7 @@ impl<'a> Machine<'a> {
             | Action::CreateKeyedDm(..)
             | Action::ReadVerity(..)
             | Action::StartBcache(..)
+            | Action::ReloadDm(_)
             | Action::RemoveDm(_)
             | Action::CheckPool(..)
             | Action::ResumeDm(..)

@@ -19,6 +19,9 @@ const RECORDS: &str = "/run/udev/data";
 /// One property, in the format of udev's records (`src/libsystemd/sd-device/device-private.c`).
 const DM_RECORD: &[u8] = b"E:DM_UDEV_PRIMARY_SOURCE_FLAG=1\n";
 
+/// The same for a multipath device: `11-dm-mpath.rules` of multipath-tools keep one that was ready.
+const MULTIPATH_RECORD: &[u8] = b"E:DM_UDEV_PRIMARY_SOURCE_FLAG=1\nE:MPATH_DEVICE_READY=1\n";
+
 /// The same for a physical volume on an array.
 const MD_RECORD: &[u8] = b"E:LVM_MD_PV_ACTIVATED=1\n";
 
@@ -39,20 +42,21 @@ pub fn seed(volumes_on_md: &[(u32, u32)]) {
     let devices = match DM::new().and_then(|dm| dm.list_devices().map(|devices| (dm, devices))) {
         Ok((dm, devices)) => devices
             .into_iter()
-            .filter(|(name, _, _)| {
+            .filter_map(|(name, device, _)| {
                 let live = DmFlags::DM_ACTIVE_PRESENT;
-                dm.device_info(&DevId::Name(name))
-                    .is_ok_and(|info| info.flags() & (live | DmFlags::DM_SUSPEND) == live)
+                let info = dm.device_info(&DevId::Name(&name)).ok()?;
+                let multipath = info.uuid().is_some_and(|uuid| uuid.to_string().starts_with("mpath-"));
+                let record = if multipath { MULTIPATH_RECORD } else { DM_RECORD };
+                (info.flags() & (live | DmFlags::DM_SUSPEND) == live).then_some((device, record))
             })
-            .map(|(_, device, _)| device)
             .collect::<Vec<_>>(),
         Err(error) => {
             log::warn!("cannot list device-mapper devices for udev: {error}");
             return;
         }
     };
-    for device in devices {
-        if let Err(error) = write_record(device.major, device.minor, DM_RECORD) {
+    for (device, record) in devices {
+        if let Err(error) = write_record(device.major, device.minor, record) {
             log::warn!(
                 "cannot write udev's record of dm device {device}: {error}; units of the real root may wait for it"
             );

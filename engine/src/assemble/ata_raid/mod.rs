@@ -243,7 +243,7 @@ impl Assembler for AtaRaid {
                 work.state = Step::Undoing(requests.ask(Action::RemoveDm(name)), failure);
             }
         }
-        self.partitions.advance(view, requests, |dm| dm.uuid.starts_with("DMRAID-"));
+        self.partitions.advance(view, requests, |dm| dm.uuid.starts_with("DMRAID-"), None);
     }
 
     fn answer(&mut self, _view: View<'_>, id: CommandId, result: &Result<Outcome, Failure>) -> bool {

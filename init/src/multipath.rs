@@ -1,0 +1,82 @@
+//! The image's multipath configuration.
+
+use std::path::Path;
+
+use cmdline::Plan;
+use cmdline::multipath::Config;
+use cmdline::plan::Multipath;
+
+/// Device handlers of storage arrays. One that is loaded before a disk appears is attached to it by the kernel, which
+/// then knows the state of each path.
+pub const HANDLERS: [&str; 4] = ["scsi_dh_alua", "scsi_dh_rdac", "scsi_dh_emc", "scsi_dh_hp_sw"];
+
+/// Reads the configuration; `None` means that there is to be no multipathing.
+pub fn read(plan: &Plan) -> Option<Box<Config>> {
+    read_below(Path::new("/etc"), plan)
+}
+
+fn read_below(etc: &Path, plan: &Plan) -> Option<Box<Config>> {
+    let text = |name: &str| std::fs::read_to_string(etc.join(name)).ok().filter(|_| plan.hostonly);
+    let own = text("multipath.conf");
+    let mut config = match (plan.multipath, own) {
+        (Multipath::Off, _) | (Multipath::Configured, None) => return None,
+        (_, Some(text)) => {
+            let mut texts = vec![text];
+            texts.extend(more(&etc.join("multipath/conf.d")));
+            let (config, remarks) = Config::read(texts.iter().map(String::as_str));
+            for remark in remarks {
+                log::warn!("multipath.conf: {remark}");
+            }
+            config
+        }
+        (Multipath::Default, None) => Config::usual(),
+    };
+    config.read_bindings(&text("multipath/bindings").unwrap_or_default());
+    config.read_wwids(&text("multipath/wwids").unwrap_or_default());
+    Some(Box::new(config))
+}
+
+/// The files of `conf.d`, by name.
+fn more(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
+        .collect();
+    paths.sort();
+    paths.iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use cmdline::multipath::Find;
+
+    use super::*;
+
+    #[test]
+    fn files_and_the_command_line() {
+        let etc = std::env::temp_dir().join(format!("rootward-multipath-{}", std::process::id()));
+        std::fs::create_dir_all(etc.join("multipath/conf.d")).unwrap();
+        let plan = |multipath, hostonly| Plan { multipath, hostonly, ..Plan::default() };
+        assert!(read_below(&etc, &plan(Multipath::Configured, true)).is_none());
+        let usual = read_below(&etc, &plan(Multipath::Default, true)).unwrap();
+        assert_eq!((usual.find, usual.defaults.friendly_names), (Find::Two, Some(true)));
+
+        std::fs::write(etc.join("multipath.conf"), "defaults {\n find_multipaths smart\n}\n").unwrap();
+        std::fs::write(etc.join("multipath/conf.d/b.conf"), "defaults {\n find_multipaths greedy\n}\n")
+            .unwrap();
+        std::fs::write(etc.join("multipath/conf.d/a.conf"), "defaults {\n find_multipaths strict\n}\n")
+            .unwrap();
+        std::fs::write(etc.join("multipath/bindings"), "mpatha 3600\n").unwrap();
+        std::fs::write(etc.join("multipath/wwids"), "/3600/\n").unwrap();
+        for multipath in [Multipath::Configured, Multipath::Default] {
+            let config = read_below(&etc, &plan(multipath, true)).unwrap();
+            assert_eq!(config.find, Find::All, "the last file");
+            assert_eq!((config.bindings.len(), config.known.len()), (1, 1));
+        }
+        assert!(read_below(&etc, &plan(Multipath::Off, true)).is_none());
+        assert!(read_below(&etc, &plan(Multipath::Configured, false)).is_none(), "rd.hostonly=0");
+        assert!(read_below(&etc, &plan(Multipath::Default, false)).unwrap().bindings.is_empty());
+        std::fs::remove_dir_all(&etc).unwrap();
+    }
+}
