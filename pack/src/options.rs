@@ -131,6 +131,17 @@ pub fn build(options: &Options) -> Result<Report> {
                 tree.insert("etc/crypttab", Node::File(0o600, rows.into_bytes()));
             }
         }
+        if options.modules == Modules::HostOnly {
+            for name in ["etc/mdadm/mdadm.conf", "etc/mdadm.conf"] {
+                if let Some(conf) = kernel::optional(&root.join(name))? {
+                    tree.file(name, conf);
+                    // `HOMEHOST <system>`: which arrays are this machine's own.
+                    if let Some(host) = kernel::optional(&root.join("etc/hostname"))? {
+                        tree.file("etc/hostname", host);
+                    }
+                }
+            }
+        }
         let inner = if layout == Layout::PerModule { compression } else { Compression::None };
         packed = payload::add(&mut tree, &kernel, &selection.modules, inner, &root)?;
         let own = options.modules_dir.is_none() && options.modules != Modules::Universal;
