@@ -12,8 +12,10 @@ mod luks;
 mod lvm;
 mod md;
 mod memory;
+mod multi_device;
 mod root_forms;
 mod timing;
+mod verity;
 
 use crate::scenario::Scenario;
 
@@ -26,6 +28,8 @@ pub fn all() -> Vec<Scenario> {
     all.extend(crypt::scenarios());
     all.extend(luks::scenarios());
     all.extend(md::scenarios());
+    all.extend(verity::scenarios());
+    all.extend(multi_device::scenarios());
     all.extend(timing::scenarios());
     all.extend(failures::scenarios());
     all.extend(root_forms::scenarios());
