@@ -64,6 +64,9 @@ impl Options {
     }
 }
 
+/// What decides about multipath devices. The image has a configuration only where the machine uses one.
+const MULTIPATH_FILES: [&str; 3] = ["etc/multipath.conf", "etc/multipath/bindings", "etc/multipath/wwids"];
+
 /// What was built.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -139,6 +142,13 @@ pub fn build(options: &Options) -> Result<Report> {
                     if let Some(host) = kernel::optional(&root.join("etc/hostname"))? {
                         tree.file("etc/hostname", host);
                     }
+                }
+            }
+        }
+        if host.dm_uuids.iter().any(|uuid| uuid.starts_with("mpath-")) {
+            for name in MULTIPATH_FILES {
+                if let Some(content) = kernel::optional(&root.join(name))? {
+                    tree.insert(name, Node::File(0o600, content));
                 }
             }
         }
