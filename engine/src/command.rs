@@ -8,10 +8,12 @@ use crate::explain::Explanation;
 
 mod crypt;
 mod dm;
+mod external;
 mod md;
 
 pub use crypt::{CryptFormat, CryptOptions, HeaderSource, PlainFormat, SecretSource, TcryptFormat};
 pub use dm::{DmDevice, DmKey, DmTarget, KeySource, ReadAhead};
+pub use external::{ContainerRequest, VolumeRequest};
 pub use md::{ArrayMember, ArrayRequest, disk_state};
 
 /// A numbered request. The caller answers [`Action`]s that say so with exactly one `Identified`, `Done` or
@@ -105,6 +107,9 @@ pub enum Action {
     /// Give the device-mapper device of this name another table, without waiting for I/O that is under way; answer
     /// `Done` or `Failed`, with the old table in force.
     ReloadDm(DmDevice),
+    /// Make a container of disks with external metadata and start its volumes; answer `Done` or `Failed`. What was
+    /// started shows up as `Device` events.
+    StartContainer(ContainerRequest),
     /// Remove the device-mapper device of this name; answer `Done` or `Failed`.
     RemoveDm(String),
     /// Make an MD array of these members and start it; answer `Done(Made)` or `Failed`, with nothing left behind. It

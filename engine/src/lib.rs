@@ -23,8 +23,9 @@ pub mod time;
 pub mod verb;
 
 pub use command::{
-    Action, ArrayMember, ArrayRequest, Command, CryptFormat, CryptOptions, DmDevice, DmKey, DmTarget, GiveUp,
-    HeaderSource, KeySource, Loudness, MountRequest, PlainFormat, ReadAhead, SecretSource, TcryptFormat,
+    Action, ArrayMember, ArrayRequest, Command, ContainerRequest, CryptFormat, CryptOptions, DmDevice, DmKey,
+    DmTarget, GiveUp, HeaderSource, KeySource, Loudness, MountRequest, PlainFormat, ReadAhead, SecretSource,
+    TcryptFormat, VolumeRequest,
 };
 pub use engine::{Engine, StopReason};
 pub use event::{

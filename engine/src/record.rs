@@ -133,6 +133,14 @@ pub fn action(action: &Action) -> String {
             out.word("start-bcache").text(&device.0).word(if *alone { "alone" } else { "register" })
         }
         Action::ReadVerity(device, offset) => out.word("read-verity").text(&device.0).number(*offset),
+        Action::StartContainer(request) => {
+            let out = out.word("start-container").text(&request.uuid);
+            for volume in &request.volumes {
+                let legs: Vec<&str> = volume.legs.iter().map(|(device, ..)| device.0.as_str()).collect();
+                out.word(&format!("{},{}", volume.index, escape(legs.join("+").as_bytes())));
+            }
+            out
+        }
         Action::RemoveDm(name) => out.word("remove-dm").text(name),
         Action::AssembleArray(array) => {
             let number = array.number.map_or_else(|| "-".to_owned(), |number| number.to_string());

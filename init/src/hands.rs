@@ -9,6 +9,7 @@ use crate::clock;
 use crate::crypt;
 use crate::dm;
 use crate::event_loop::{Boot, Departure, Report, Waiting};
+use crate::external_md;
 use crate::handoff;
 use crate::key_file;
 use crate::keyed_dm;
@@ -83,6 +84,7 @@ impl Boot {
             Action::StartBcache(device, alone) => self.submit_for(id, move || {
                 if alone { bcache::start_alone(&device) } else { bcache::register(&device) }
             }),
+            Action::StartContainer(request) => self.submit_for(id, move || external_md::start(&request)),
             Action::RemoveDm(name) => self.submit_for(id, move || dm::remove(&name)),
             Action::AssembleArray(request) => self.submit_for(id, move || md::assemble(&request)),
             Action::AddSpare(array, spare) => self.submit_for(id, move || md::add_spare(&array, &spare)),

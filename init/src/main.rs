@@ -17,6 +17,7 @@ mod drivers;
 mod early;
 mod error;
 mod event_loop;
+mod external_md;
 mod fs_context;
 mod handoff;
 mod hands;

@@ -5,7 +5,7 @@
 
 pub mod array;
 mod ioctl;
-mod map;
+pub mod map;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use array::Array;
 pub use map::path_of;
 
 /// Choosing a number, and changing the map, is for one thread at a time.
-static TURN: Mutex<()> = Mutex::new(());
+pub static TURN: Mutex<()> = Mutex::new(());
 
 /// Makes an array of members that carry the kernel's metadata, and starts it.
 ///

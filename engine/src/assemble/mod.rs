@@ -165,6 +165,7 @@ pub fn all() -> Vec<Box<dyn Assembler>> {
         // First, because it claims disks whose content looks like anybody's.
         Box::new(multipath::Multipath::default()),
         Box::new(ata_raid::AtaRaid::default()),
+        Box::new(ata_raid::external::External::default()),
         Box::new(partitions::Partitions),
         Box::new(md::Md::default()),
         Box::new(verity::Verity::default()),

@@ -463,6 +463,7 @@ impl<'a> Machine<'a> {
             | Action::ReloadDm(_)
             | Action::RemoveDm(_)
             | Action::CheckPool(..)
+            | Action::StartContainer(_)
             | Action::ResumeDm(..)
             | Action::AssembleArray(_)
             | Action::AddSpare(..)

@@ -10,7 +10,7 @@ const MAP: &str = "/run/mdadm/map";
 const NEW: &str = "/run/mdadm/map.new";
 
 /// Enters an array; problems are logged, since the array works without.
-pub(super) fn enter(device: &str, metadata: &str, uuid: &str, path: &str) {
+pub fn enter(device: &str, metadata: &str, uuid: &str, path: &str) {
     change(device, &format!("{device} {metadata} {uuid} {path}\n"));
 }
 

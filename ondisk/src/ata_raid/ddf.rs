@@ -37,6 +37,8 @@ pub struct Group {
     pub parts: Vec<Config>,
     /// This disk stands by.
     pub spare: bool,
+    /// The controller's firmware gives the sets new identities with every boot.
+    pub fickle: bool,
 }
 
 /// A disk of the group.
@@ -185,12 +187,17 @@ fn read(probe: &Probe<'_>, anchor: &[u8]) -> Result<Option<Group>, ReadError> {
         let (Some(start), true) = (start, length <= MAX_SECTION) else { return Ok(None) };
         Ok(probe.bytes(start, length as usize * 512)?.map(std::borrow::Cow::into_owned))
     };
+    let controller = section(192)?.unwrap_or_default();
     let (Some(physical), Some(virtual_), Some(configs), Some(data)) =
         (section(200)?, section(208)?, section(216)?, section(224)?)
     else {
         return Ok(None);
     };
-    Ok(group(&active, &physical, &virtual_, &configs, &data))
+    let mut group = group(&active, &physical, &virtual_, &configs, &data);
+    if let Some(group) = &mut group {
+        group.fickle = controller.has(8, b"LSI     ");
+    }
+    Ok(group)
 }
 
 fn group(header: &[u8], physical: &[u8], virtual_: &[u8], configs: &[u8], data: &[u8]) -> Option<Group> {
@@ -215,7 +222,16 @@ fn group(header: &[u8], physical: &[u8], virtual_: &[u8], configs: &[u8], data: 
             _ => {}
         }
     }
-    Some(Group { guid: header.array(8)?, sequence: header.be32(40)?, disk, disks, sets, parts, spare })
+    Some(Group {
+        guid: header.array(8)?,
+        sequence: header.be32(40)?,
+        disk,
+        disks,
+        sets,
+        parts,
+        spare,
+        fickle: false,
+    })
 }
 
 fn disk(entry: &[u8]) -> Option<Physical> {
@@ -254,14 +270,43 @@ fn part(record: &[u8], elements: usize) -> Option<Config> {
     })
 }
 
+impl Config {
+    /// md's level and layout, and the number of members of all basic virtual disks together; `None` where md knows none
+    /// (mdadm: `layout_ddf2md`).
+    #[must_use]
+    pub fn level(&self) -> Option<(u32, u32, u32)> {
+        let members = u32::try_from(self.members.len()).ok()?;
+        let (sets, _, joined) = self.secondary;
+        if sets > 1 {
+            let striped = self.level.0 == 1 && matches!(joined, 0 | 3);
+            let layout = match (members, self.level.1) {
+                (2, 0) => 0x102,
+                (3, 1) => 0x103,
+                _ => return None,
+            };
+            return striped.then_some((10, layout, members.checked_mul(sets.into())?));
+        }
+        let (level, layout) = match (self.level, members) {
+            ((0, 0), _) => (0, 0),
+            ((1, 0), 2) | ((1, 1), 3) => (1, 0),
+            ((0x11, 0), _) => (10, 0x102),
+            ((0x11, 1), _) => (10, 0x201),
+            ((5, 2), _) => (5, 0),
+            ((5, 0), _) => (5, 1),
+            ((5, 3), _) => (5, 2),
+            _ => return None,
+        };
+        Some((level, layout, members))
+    }
+}
+
 impl Group {
     /// mdadm's UUID of the group, or of a set; four words as `mdadm --detail` prints them.
     #[must_use]
     pub fn uuid(&self, set: Option<&Virtual>) -> [u8; 16] {
         let mut words = match set {
             None => sha1::uuid(&[&self.guid]),
-            // The sets of other vendors change their identity with every boot.
-            Some(set) if self.guid.starts_with(b"Linux-MD") => sha1::uuid(&[&set.guid]),
+            Some(set) if !self.fickle => sha1::uuid(&[&set.guid]),
             Some(set) => {
                 let mut name = [0; 16];
                 for (into, byte) in name.iter_mut().zip(set.name.as_bytes()) {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bytes::Bytes as _;
 use crate::probe::Probe;
-use crate::{ReadError, Signature, text};
+use crate::{ReadAt, ReadError, Signature, text};
 
 use super::model::{Above, Disk, Format, Level, Parity, Part, State};
 use super::{Found, letters, sha1, sum32};
@@ -92,30 +92,39 @@ pub struct Map {
     pub slots: Vec<(u32, bool)>,
 }
 
-/// Reads the metadata of a disk.
-pub(super) fn probe(probe: &Probe<'_>) -> Result<Option<Found>, ReadError> {
-    let size = u64::from(probe.sector_size());
-    let Some(place) = (probe.size() / size).checked_sub(2) else { return Ok(None) };
-    let (anchor_at, sector) = (place * size, probe.sector_size());
+/// Where the anchor is, and the sectors of the metadata, the anchor's first.
+fn read(probe: &Probe<'_>) -> Result<Option<(u64, Vec<u8>)>, ReadError> {
+    let sector = probe.sector_size();
+    let Some(place) = (probe.size() / u64::from(sector)).checked_sub(2) else { return Ok(None) };
+    let anchor_at = place * u64::from(sector);
     let Some(anchor) = probe.bytes(anchor_at, sector as usize)? else { return Ok(None) };
     if !anchor.has(0, MAGIC) {
         return Ok(None);
     }
-    let version = anchor.slice(MAGIC.len(), 6).and_then(text::ascii);
-    let disk = match anchor.le32(0x24).filter(|length| (0xd8..MAX_LENGTH).contains(length)) {
-        // What does not fit into the anchor's sector lies before it, the sectors in their order.
-        Some(length) => {
-            let more = (length.div_ceil(sector) - 1) * sector;
-            let mut bytes = anchor.into_owned();
-            if let Some(at) = anchor_at.checked_sub(more.into())
-                && let Some(rest) = probe.bytes(at, more as usize)?
-            {
-                bytes.extend_from_slice(&rest);
-            }
-            bytes.get(..length as usize).and_then(|bytes| parse(bytes, u64::from(sector / 512)))
-        }
-        None => None,
+    let mut bytes = anchor.into_owned();
+    let Some(length) = bytes.le32(0x24).filter(|length| (0xd8..MAX_LENGTH).contains(length)) else {
+        return Ok(Some((anchor_at, bytes)));
     };
+    // What does not fit into the anchor's sector lies before it, the sectors in their order.
+    let more = (length.div_ceil(sector) - 1) * sector;
+    if let Some(at) = anchor_at.checked_sub(more.into())
+        && let Some(rest) = probe.bytes(at, more as usize)?
+    {
+        bytes.extend_from_slice(&rest);
+    }
+    Ok(Some((anchor_at, bytes)))
+}
+
+/// The metadata without what fills their last sector.
+fn whole(sectors: &[u8]) -> Option<&[u8]> {
+    sectors.get(..usize::try_from(sectors.le32(0x24)?).ok()?)
+}
+
+/// Reads the metadata of a disk.
+pub(super) fn probe(probe: &Probe<'_>) -> Result<Option<Found>, ReadError> {
+    let Some((_, bytes)) = read(probe)? else { return Ok(None) };
+    let version = bytes.slice(MAGIC.len(), 6).and_then(text::ascii);
+    let disk = whole(&bytes).and_then(|mpb| parse(mpb, u64::from(probe.sector_size() / 512)));
     let doubt = "checksum or content of the Intel RAID metadata is wrong; look at it with mdadm --examine";
     Ok(Some(Found {
         signature: Signature {
@@ -290,6 +299,96 @@ impl Anchor {
         };
         self.volumes.iter().filter_map(part).collect()
     }
+}
+
+impl Volume {
+    /// md's level and layout (`ALGORITHM_LEFT_ASYMMETRIC` is 0, near copies are `0x102`); `None` for others.
+    #[must_use]
+    pub fn level(&self) -> Option<(u32, u32)> {
+        match (self.map.level, self.map.slots.len()) {
+            (0, _) => Some((0, 0)),
+            (1, 2) => Some((1, 0)),
+            (1, _) => Some((10, 0x102)),
+            (5, _) => Some((5, 0)),
+            _ => None,
+        }
+    }
+
+    /// Sectors of 512 bytes that md uses of each member (mdadm: `calc_component_size`).
+    #[must_use]
+    pub fn component(&self) -> Option<u64> {
+        let (level, _) = self.level()?;
+        let members = self.map.slots.len() as u64;
+        let (data, copies) = match level {
+            0 => (members, 1),
+            5 => (members.checked_sub(1)?, 1),
+            _ => (members / 2, 2),
+        };
+        let stride = u64::from(self.map.stride);
+        let mut each = self.map.stripes.checked_mul(stride)?.checked_mul(copies)?;
+        // The figure is rounded to a MiB; one that is farther off was left behind when the volume grew.
+        if each.checked_mul(data)?.abs_diff(self.sectors) > data.checked_mul(2048)? {
+            each = self.sectors.checked_div(data)?;
+        }
+        let rest = each.checked_rem(stride).filter(|_| level != 1).unwrap_or(0);
+        each.checked_sub(rest)
+    }
+}
+
+/// Places in bytes and what is to be written there, in this order.
+pub type Writes = Vec<(u64, Vec<u8>)>;
+
+/// What has to be written to a disk so that its metadata call a volume dirty, as mdmon does before the first write
+/// (mdadm: `imsm_set_array_state`, `write_super_imsm`, `store_imsm_mpb`). Empty if the volume is dirty already; `None` if the metadata are not as they should be.
+///
+/// # Errors
+/// The device's read error.
+pub fn dirty(dev: &dyn ReadAt, volume: usize) -> Result<Option<Writes>, ReadError> {
+    let probe = Probe::new(dev)?;
+    let Some((anchor_at, mut bytes)) = read(&probe)? else { return Ok(None) };
+    let sector = probe.sector_size() as usize;
+    let scale = u64::from(probe.sector_size() / 512);
+    let Some(at) = whole(&bytes).and_then(|mpb| place(mpb, volume, scale)) else { return Ok(None) };
+    let Some(flag) = bytes.get_mut(at) else { return Ok(None) };
+    if *flag & 1 != 0 {
+        return Ok(Some(Vec::new()));
+    }
+    *flag |= 1;
+    let Some(generation) = bytes.le32(0x2c) else { return Ok(None) };
+    let mut store = |at: usize, value: u32| {
+        if let Some(into) = bytes.get_mut(at..at + 4) {
+            into.copy_from_slice(&value.to_le_bytes());
+        }
+    };
+    store(0x2c, generation.wrapping_add(1));
+    store(0x20, 0);
+    let sum = whole(&bytes).and_then(|mpb| mpb.get(..mpb.len() & !3)).map_or(0, sum32);
+    if let Some(into) = bytes.get_mut(0x20..0x24) {
+        into.copy_from_slice(&sum.to_le_bytes());
+    }
+    let rest = bytes.split_off(sector.min(bytes.len()));
+    let mut writes = Vec::new();
+    if let Some(before) = anchor_at.checked_sub(rest.len() as u64).filter(|_| !rest.is_empty()) {
+        writes.push((before, rest));
+    }
+    writes.push((anchor_at, bytes));
+    Ok(Some(writes))
+}
+
+/// Where the volume's dirty flag is, if the metadata are whole and the volume is of a kind that can be marked so: one
+/// with a partial parity log needs more than a flag, and during a migration mdmon does more than that too.
+fn place(mpb: &[u8], wanted: usize, scale: u64) -> Option<usize> {
+    let anchor = parse(mpb, scale)?;
+    let volume = anchor.volumes.get(wanted)?;
+    if volume.old_map.is_some() || matches!(volume.write_hole, 1 | 3) {
+        return None;
+    }
+    let mut at = DISKS + anchor.disks.len() * DISK;
+    for _ in 0..wanted {
+        let (_, length) = self::volume(mpb.get(at..)?, scale)?;
+        at += length;
+    }
+    Some(at + 90)
 }
 
 /// A serial number as Intel's metadata hold it: without white space, colons replaced, of a long one the end.

@@ -103,3 +103,75 @@ fn a_wrong_checksum_is_doubted() {
     let nvidia = crate::ata_writer::nvidia(0x80, 0, 2, 2, 0);
     assert_eq!(agree(&written(&bench, "disk", &nvidia)).only().unwrap().kind, Kind::NvidiaMember);
 }
+
+/// mdadm reads what was written here, and what is written to mark a volume dirty.
+#[test]
+fn mdadm_reads_what_is_marked_dirty() {
+    let Some(bench) = Bench::new(&["mdadm"]) else { return };
+    let path = written(&bench, "disk", &crate::ata_writer::imsm(["one", "two"]));
+    // mdadm wants a block device. Where there is none to be had, blkid and our own reading are left as judges.
+    let examine = || {
+        let run = |program: &str, args: &[&str]| {
+            let mut command = crate::bench::command(program);
+            command.env("IMSM_NO_PLATFORM", "1").env("IMSM_DEVNAME_AS_SERIAL", "1");
+            let output = command.args(args).output().ok()?;
+            output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        };
+        let device = run("losetup", &["-f", "--show", path.to_str().unwrap()])?;
+        let text = run("mdadm", &["--examine", &device]);
+        run("losetup", &["-d", &device]);
+        Some(text.expect("mdadm reads it"))
+    };
+    let anchor = || {
+        let content = agree(&path);
+        assert_eq!(content.only().unwrap().kind, Kind::ImsmMember);
+        match content.member.as_deref().and_then(Member::ata_raid) {
+            Some(Disk::Imsm(anchor)) => anchor.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let before = anchor();
+    let names: Vec<_> = before
+        .volumes
+        .iter()
+        .map(|volume| (&*volume.name, volume.level(), volume.component(), volume.dirty))
+        .collect();
+    assert_eq!(names, [("Root", Some((1, 0)), Some(8192), false), ("Fast", Some((0, 0)), Some(4096), false)]);
+    // mdadm prints the UUIDs that it derives.
+    let colons = |uuid: [u8; 16]| {
+        let hex: Vec<String> = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
+        hex.chunks(4).map(<[String]>::concat).collect::<Vec<_>>().join(":")
+    };
+    let uuids =
+        [before.uuid(None), before.uuid(Some(0)), before.uuid(Some(1))].map(|uuid| colons(uuid.unwrap()));
+    assert_eq!(uuids[0], "d5e2fa97:d136e852:6acc3236:a1416146");
+    match examine() {
+        Some(text) => {
+            assert!(
+                text.contains("correct") && text.contains("[Root]") && !text.contains(": dirty"),
+                "{text}"
+            );
+            uuids.iter().for_each(|uuid| assert!(text.contains(uuid), "{uuid} not in {text}"));
+        }
+        None => eprintln!("no loop device: mdadm was not asked"),
+    }
+    let mark = |volume| {
+        let disk = crate::bench::Disk::open(&path, 512);
+        let writes = ondisk::ata_raid::imsm::dirty(&disk, volume).unwrap().unwrap();
+        writes.iter().for_each(|(at, bytes)| poke(&path, *at, bytes));
+        writes.len()
+    };
+    assert_eq!(mark(0), 2);
+    let after = anchor();
+    assert_eq!((after.generation, after.volumes[0].dirty, after.volumes[1].dirty), (10, true, false));
+    if let Some(text) = examine() {
+        assert!(text.contains("correct"), "{text}");
+        assert_eq!(text.matches("Dirty State : dirty").count(), 1, "{text}");
+    }
+    // Nothing else has changed, and it is done once.
+    let mut expected = before.clone();
+    expected.generation = 10;
+    expected.volumes[0].dirty = true;
+    assert_eq!(after, expected);
+    assert_eq!(mark(0), 0);
+}

@@ -257,3 +257,40 @@ pub fn sets() -> Vec<Set> {
         set("asr-raid10", four(&|n| adaptec(0, n.into(), 2, true, "BOTH"))),
     ]
 }
+
+/// Intel's metadata of two disks with a mirror and a stripe.
+pub fn imsm(serials: [&str; 2]) -> Runs {
+    let mut mpb = vec![0; 0xd8];
+    put(&mut mpb, 0, b"Intel Raid ISM Cfg Sig. 1.1.00");
+    for (at, value) in [(0x28, 0x1234_5678), (0x2c, 9), (0x34, 0x8000_0003), (0x40, 0x1234_5678)] {
+        put32(&mut mpb, at, value);
+    }
+    put(&mut mpb, 0x38, &[2, 2]);
+    for serial in serials {
+        let mut disk = vec![0; 48];
+        put(&mut disk, 0, serial.as_bytes());
+        put32(&mut disk, 16, u32::try_from(DISK).unwrap());
+        put32(&mut disk, 24, 2);
+        mpb.extend(disk);
+    }
+    for (name, level, offset, size) in [("Root", 1, 0, 8192_u32), ("Fast", 0, 16384, 8192)] {
+        let mut volume = vec![0; 112 + 48 + 8];
+        put(&mut volume, 0, name.as_bytes());
+        put32(&mut volume, 16, size);
+        let map = &mut volume[112..];
+        let each = if level == 1 { size } else { size / 2 };
+        // Of a mirror the stripes of data are spread over both disks.
+        let stripes = size / 128 / 2;
+        for (at, value) in [(0, offset), (4, each), (8, stripes), (12, 128), (48, 0), (52, 1)] {
+            put32(map, at, value);
+        }
+        put(map, 15, &[level, 2, if level == 1 { 2 } else { 1 }, 0xff, 1]);
+        mpb.extend(volume);
+    }
+    let length = u32::try_from(mpb.len()).unwrap();
+    put32(&mut mpb, 0x24, length);
+    let sum = sum32(&mpb);
+    put32(&mut mpb, 0x20, sum);
+    let rest = mpb.split_off(512);
+    vec![((DISK - 3) * 512, rest), ((DISK - 2) * 512, mpb)]
+}

@@ -3,6 +3,7 @@
 //! Every theme runs on both kernels: they differ in what is built in, in how modules are compressed and in
 //! what the kernel sends.
 
+mod ata_raid;
 mod bare;
 mod crypt;
 mod distribution;
@@ -12,10 +13,8 @@ mod luks;
 mod lvm;
 mod md;
 mod memory;
-mod multi_device;
 mod root_forms;
 mod timing;
-mod verity;
 
 use crate::scenario::Scenario;
 
@@ -28,11 +27,10 @@ pub fn all() -> Vec<Scenario> {
     all.extend(crypt::scenarios());
     all.extend(luks::scenarios());
     all.extend(md::scenarios());
-    all.extend(verity::scenarios());
-    all.extend(multi_device::scenarios());
     all.extend(timing::scenarios());
     all.extend(failures::scenarios());
     all.extend(root_forms::scenarios());
+    all.extend(ata_raid::scenarios());
     all.extend(bare::scenarios());
     all
 }

@@ -15,6 +15,8 @@ use crate::explain::{Node, State};
 use crate::table::Device;
 use crate::time::Moment;
 
+pub mod containers;
+pub mod external;
 pub mod sets;
 pub mod tables;
 #[cfg(test)]
@@ -67,7 +69,7 @@ fn parts(view: View<'_>, device: &Device) -> Option<Vec<(Format, Leg)>> {
     let disk = device.content()?.member.as_deref()?.ata_raid()?;
     let parts = match disk {
         Disk::Parts(_, parts) => parts.clone(),
-        Disk::Imsm(anchor) if !view.plan.md.imsm => {
+        Disk::Imsm(anchor) if !(view.plan.md.enabled && view.plan.md.imsm) => {
             anchor.index(device.facts.serial.as_deref()?).map(|index| anchor.parts(index))?
         }
         _ => return None,
@@ -106,21 +108,23 @@ fn is_named_by_root(view: View<'_>, name: &str) -> bool {
     }
 }
 
-fn module(level: Level) -> Option<&'static str> {
+fn modules(level: Level) -> &'static [&'static str] {
     match level {
-        Level::Raid1 => Some("dm-mirror"),
-        Level::Raid4 | Level::Raid5(_) => Some("dm-raid"),
-        _ => None,
+        Level::Raid1 => &["dm-mirror"],
+        // dm-raid asks for the personality when the array starts, and then there is no modprobe to answer.
+        Level::Raid4 | Level::Raid5(_) => &["dm-raid", "raid456"],
+        _ => &[],
     }
 }
 
 impl AtaRaid {
     /// Loads what the set's mappings need; true once all answers are in.
     fn modules_ready(&mut self, set: &Set, requests: &mut Requests<'_>) -> bool {
-        let upper = set.upper.and_then(|(level, ..)| module(level));
-        let wanted = set.lower.iter().filter_map(|lower| module(lower.level)).chain(upper).chain(["dm-mod"]);
+        let upper = set.upper.map(|(level, ..)| modules(level)).unwrap_or_default();
+        let lower = set.lower.iter().flat_map(|lower| modules(lower.level));
+        let wanted = lower.chain(upper).chain(&["dm-mod"]);
         let mut ready = true;
-        for name in wanted {
+        for name in wanted.copied() {
             let asked = self
                 .modules
                 .entry(name)
@@ -142,6 +146,8 @@ impl AtaRaid {
                 (Readiness::Complete, _) => {
                     (Loudness::Info, format!("BIOS RAID set {}: all disks seen", set.name))
                 }
+                // Disks that are still being looked for are not missing.
+                (Readiness::Degraded(_), _) if !view.calm => continue,
                 (Readiness::Degraded(missing), Some(grace)) if view.now >= grace => {
                     (Loudness::Warning, format!("BIOS RAID set {} is started DEGRADED: {missing}", set.name))
                 }

@@ -10,6 +10,7 @@ use crate::script::{Script, content, plan, uuid};
 use crate::{Action, DevName, DeviceFacts, DmDevice, DmFacts, Failure, Outcome};
 
 #[path = "../../../../ondisk/tests/blkid_oracle/ata_writer.rs"]
+#[allow(dead_code, reason = "what mdadm's formats are tested with elsewhere")]
 mod ata_writer;
 
 use ata_writer::{DISK, Runs};
@@ -365,4 +366,124 @@ fn nothing_is_left_of_what_failed() {
     script.answer(|action| matches!(action, Action::RemoveDm(_)), Ok(Outcome::Done));
     let text = script.engine.explain(crate::Moment(script.now)).to_string();
     assert!(text.contains("not mapped: cannot load: errno 22"), "{text}");
+}
+
+/// Intel's containers: who belongs to them, and what of their volumes can start.
+#[test]
+fn intel_volumes() {
+    use super::containers::containers;
+    use ondisk::ata_raid::{Disk, imsm};
+    use ondisk::{Member, Signature};
+
+    let entry = |serial: &str| imsm::Entry {
+        serial: serial.into(),
+        sectors: 1 << 20,
+        spare: false,
+        configured: true,
+        failed: false,
+    };
+    let map = |level, slots: &[(u32, bool)]| imsm::Map {
+        offset: 2048,
+        sectors: 102_400,
+        stripes: 400,
+        stride: 128,
+        state: 0,
+        level,
+        domains: 2,
+        slots: slots.to_vec(),
+    };
+    let volume = |name: &str, map: imsm::Map, sectors| imsm::Volume {
+        name: name.into(),
+        sectors,
+        dirty: false,
+        migration: None,
+        write_hole: 0,
+        map,
+        old_map: None,
+    };
+    let anchor = imsm::Anchor {
+        family: 7,
+        orig_family: 7,
+        generation: 5,
+        attributes: 3,
+        disks: vec![entry("one"), entry("two")],
+        volumes: vec![
+            volume("Root", map(1, &[(0, false), (1, false)]), 102_400),
+            volume("Fast", map(0, &[(0, false), (1, false)]), 102_400),
+        ],
+    };
+    let content = |anchor: &imsm::Anchor| Content {
+        signatures: vec![Signature::new(Kind::ImsmMember)],
+        member: Some(Box::new(Member::AtaRaid(Disk::Imsm(anchor.clone())))),
+        ..Content::default()
+    };
+    let mut script = Script::new(plan(uuid("root")));
+    let disk = |script: &mut Script, name: &str, minor: u32, serial: &str, content: Content| {
+        let facts = DeviceFacts {
+            major: 8,
+            minor,
+            size: 1 << 29,
+            diskseq: u64::from(minor) + 1,
+            serial: Some(serial.into()),
+            ..DeviceFacts::default()
+        };
+        script.add(name, facts, content)
+    };
+    // An older copy knows nothing of the second volume.
+    let mut older = anchor.clone();
+    older.generation = 4;
+    older.volumes.pop();
+    assert!(!disk(&mut script, "sdb", 16, "tw o", content(&older)).iter().any(is_start));
+    let actions = disk(&mut script, "sda", 0, "one", content(&anchor));
+    let Some(Action::StartContainer(request)) = actions.iter().find(|action| is_start(action)) else {
+        panic!("{actions:?}")
+    };
+    let disks: Vec<&str> = request.disks.iter().map(|disk| disk.0.as_str()).collect();
+    assert_eq!(disks, ["sda", "sdb"]);
+    let volumes: Vec<_> = request
+        .volumes
+        .iter()
+        .map(|volume| (&*volume.path, volume.level, volume.component, volume.resync, volume.legs.len()))
+        .collect();
+    // The mirror keeps two copies of every stripe of data on the two disks together.
+    assert_eq!(volumes, [("/dev/md/Root_0", 1, 102_400, false, 2), ("/dev/md/Fast_0", 0, 51_200, false, 2)]);
+
+    // One disk: the mirror could start, the stripe could not.
+    let mut script = Script::new(plan(uuid("root")));
+    assert!(!disk(&mut script, "sda", 0, "one", content(&anchor)).iter().any(is_start));
+    let text = script.engine.explain(crate::Moment(script.now)).to_string();
+    assert!(text.contains("volume Root: 1 of 2 members seen, waiting 10 s more"), "{text}");
+    assert!(text.contains("? volume Fast: 1 of 2 members seen"), "{text}");
+    let actions = script.wait(11_000);
+    let started = actions.iter().filter_map(|action| match action {
+        Action::StartContainer(request) => Some(request.volumes.len()),
+        _ => None,
+    });
+    assert_eq!(started.collect::<Vec<_>>(), [1]);
+
+    // What cannot be started says why.
+    let mut moving = anchor.clone();
+    moving.volumes[0].migration = Some((3, 10));
+    moving.volumes[1].map.level = 9;
+    let mut script = Script::new(plan(uuid("root")));
+    disk(&mut script, "sda", 0, "one", content(&moving));
+    assert!(!disk(&mut script, "sdb", 16, "two", content(&moving)).iter().any(is_start));
+    let text = script.engine.explain(crate::Moment(script.now)).to_string();
+    assert!(text.contains("migration") && text.contains("code 9"), "{text}");
+    let all: Vec<&crate::table::Device> = script.engine.table().iter().collect();
+    assert_eq!(containers(&all).len(), 1);
+
+    // Not md's: then they are device-mapper's, under dmraid's names.
+    let mut plan = plan(uuid("root"));
+    plan.md.imsm = false;
+    let mut script = Script::new(plan);
+    disk(&mut script, "sda", 0, "one", content(&anchor));
+    let actions = disk(&mut script, "sdb", 16, "two", content(&anchor));
+    let mut names: Vec<&str> = created(&actions).iter().map(|device| device.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["isw_h_Fast", "isw_h_Root"]);
+}
+
+fn is_start(action: &Action) -> bool {
+    matches!(action, Action::StartContainer(_))
 }

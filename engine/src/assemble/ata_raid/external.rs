@@ -1,0 +1,275 @@
+//! Intel and DDF volumes as arrays with external metadata, so that mdadm and mdmon of the real root adopt them.
+//! docs/ATA-RAID.md says what marks a volume dirty and clean.
+
+use std::collections::BTreeMap;
+
+use ondisk::ata_raid::Format;
+
+use super::super::{Assembler, Requests, View};
+use super::containers::{self, Container};
+use crate::command::{Action, ContainerRequest, Loudness};
+use crate::event::{CommandId, DevName, Failure, Outcome};
+use crate::explain::{Node, State};
+use crate::table::Device;
+use crate::time::Moment;
+
+/// Who has claimed a disk.
+const OWNER: &str = "BIOS RAID container";
+
+/// The assembler of containers.
+#[derive(Debug, Default)]
+pub struct External {
+    /// By UUID.
+    work: BTreeMap<[u8; 16], Step>,
+    /// Modules, and the request that loads them; `None` once it was answered.
+    modules: BTreeMap<&'static str, Option<CommandId>>,
+    deadline: Option<Moment>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    /// Decided; waits for modules.
+    Begun(ContainerRequest),
+    Starting(CommandId),
+    Started,
+    Failed(Failure),
+}
+
+/// What a container can do as it stands.
+enum Readiness {
+    /// All disks are there.
+    Complete,
+    /// Disks are missing, but a volume can be started.
+    Degraded,
+    /// No volume can.
+    Incomplete,
+}
+
+fn is_ours(view: View<'_>, format: Format) -> bool {
+    view.plan.md.enabled
+        && match format {
+            Format::Imsm => view.plan.md.imsm,
+            Format::Ddf => view.plan.md.ddf,
+            _ => false,
+        }
+}
+
+fn disks<'a>(view: View<'a>) -> Vec<&'a Device> {
+    let members = view.table.iter().filter(|device| {
+        let disk = device.content().and_then(|content| content.member.as_deref()?.ata_raid());
+        device.facts.partn.is_none() && disk.is_some_and(|disk| is_ours(view, disk.format()))
+    });
+    members.collect()
+}
+
+fn readiness(container: &Container) -> Readiness {
+    let startable = |volume: &containers::Volume| volume.refused.is_none() && volume.standing().is_some();
+    if !container.volumes.iter().any(startable) {
+        Readiness::Incomplete
+    } else if container
+        .volumes
+        .iter()
+        .all(|volume| volume.refused.is_some() || volume.standing() == Some(true))
+    {
+        Readiness::Complete
+    } else {
+        Readiness::Degraded
+    }
+}
+
+fn is_wanted(view: View<'_>, container: &Container) -> bool {
+    let uuids = &view.plan.md.uuids;
+    if !uuids.is_empty() {
+        // Arrays are named by their container's UUID, or by their own.
+        return uuids.contains(&container.uuid)
+            || container
+                .volumes
+                .iter()
+                .any(|volume| uuids.iter().any(|uuid| containers::colons(*uuid) == volume.request.uuid));
+    }
+    view.plan.auto.unwrap_or(view.calm)
+}
+
+fn request(container: &Container) -> ContainerRequest {
+    let volumes = container
+        .volumes
+        .iter()
+        .filter(|volume| volume.refused.is_none() && volume.standing().is_some())
+        .map(|volume| volume.request.clone());
+    let name = if container.format == Format::Imsm { "imsm0" } else { "ddf0" };
+    ContainerRequest {
+        format: container.format,
+        uuid: containers::colons(container.uuid),
+        path: format!("/dev/md/{name}"),
+        disks: container.disks.clone(),
+        volumes: volumes.collect(),
+    }
+}
+
+impl External {
+    fn modules_ready(&mut self, request: &ContainerRequest, requests: &mut Requests<'_>) -> bool {
+        let level = |level: u32| match level {
+            0 => "raid0",
+            1 => "raid1",
+            10 => "raid10",
+            _ => "raid456",
+        };
+        let wanted = request.volumes.iter().map(|volume| level(volume.level)).chain(["md-mod"]);
+        let mut ready = true;
+        for name in wanted {
+            let asked = self
+                .modules
+                .entry(name)
+                .or_insert_with(|| Some(requests.ask(Action::LoadModules(vec![name.to_owned()]))));
+            ready &= asked.is_none();
+        }
+        ready
+    }
+}
+
+impl Assembler for External {
+    fn claims(&mut self, view: View<'_>) -> Vec<(DevName, Option<String>)> {
+        let mut claims: Vec<(DevName, Option<String>)> = disks(view)
+            .into_iter()
+            .filter(|device| device.claimed.is_none())
+            .map(|device| (device.name.clone(), Some(OWNER.to_owned())))
+            .collect();
+        let ours =
+            |device: &&Device| device.facts.partn.is_none() && device.claimed.as_deref() == Some(OWNER);
+        for device in view.table.iter().filter(ours) {
+            if !disks(view).iter().any(|disk| disk.name == device.name) {
+                claims.push((device.name.clone(), None));
+            }
+        }
+        claims
+    }
+
+    fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
+        let grace = view.plan.degraded.map(|grace| view.last_change.after(grace));
+        self.deadline = None;
+        for container in containers::containers(&disks(view)) {
+            if self.work.contains_key(&container.uuid) || !is_wanted(view, &container) {
+                continue;
+            }
+            match (readiness(&container), grace) {
+                (Readiness::Complete, _) => {}
+                // Disks that are still being looked for are not missing.
+                (Readiness::Degraded, _) if !view.calm => continue,
+                (Readiness::Degraded, Some(grace)) if view.now >= grace => {
+                    let count: Vec<String> = container
+                        .volumes
+                        .iter()
+                        .map(|volume| format!("{}: {}", volume.name, volume.count()))
+                        .collect();
+                    let text = format!("BIOS RAID volumes are started DEGRADED: {}", count.join("; "));
+                    requests.ask(Action::Say(Loudness::Warning, text));
+                }
+                (Readiness::Degraded, Some(grace)) => {
+                    self.deadline = Some(self.deadline.map_or(grace, |other| other.min(grace)));
+                    continue;
+                }
+                _ => continue,
+            }
+            self.work.insert(container.uuid, Step::Begun(request(&container)));
+        }
+        for (uuid, step) in self.work.clone() {
+            if let Step::Begun(request) = step
+                && self.modules_ready(&request, requests)
+            {
+                let id = requests.ask(Action::StartContainer(request));
+                self.work.insert(uuid, Step::Starting(id));
+            }
+        }
+    }
+
+    fn answer(&mut self, _view: View<'_>, id: CommandId, result: &Result<Outcome, Failure>) -> bool {
+        if let Some(asked) = self.modules.values_mut().find(|asked| **asked == Some(id)) {
+            *asked = None;
+            return true;
+        }
+        let Some(step) = self.work.values_mut().find(|step| **step == Step::Starting(id)) else {
+            return false;
+        };
+        *step = match result {
+            Ok(_) => Step::Started,
+            Err(failure) => Step::Failed(failure.clone()),
+        };
+        true
+    }
+
+    fn retry(&mut self) {
+        self.work.retain(|_, step| !matches!(step, Step::Failed(_)));
+    }
+
+    fn is_busy(&self) -> bool {
+        self.work.values().any(|step| matches!(step, Step::Starting(_) | Step::Begun(_)))
+    }
+
+    fn deadline(&self) -> Option<Moment> {
+        self.deadline
+    }
+
+    fn explain(&self, view: View<'_>, device: &Device) -> Option<Node> {
+        disks(view).iter().find(|disk| disk.name == device.name)?;
+        let all = containers::containers(&disks(view));
+        let Some(container) = all.iter().find(|container| container.disks.contains(&device.name)) else {
+            let text =
+                format!("{} has failed or left its RAID container, by the newest metadata", device.name);
+            return Some(Node::new(State::Failed, text));
+        };
+        let kind = if container.format == Format::Imsm { "Intel" } else { "DDF" };
+        let (seen, expected) = (container.disks.len(), container.expected);
+        let (state, text) = match self.work.get(&container.uuid) {
+            Some(Step::Failed(failure)) => (State::Failed, format!("not started: {failure}")),
+            Some(Step::Started) => (State::Found, "started".to_owned()),
+            Some(Step::Starting(_) | Step::Begun(_)) => (State::Waiting, "being started".to_owned()),
+            None => (State::Waiting, format!("{seen} of {expected} disks seen")),
+        };
+        let mut node = Node::new(state, format!("{kind} RAID container: {text}"));
+        for volume in &container.volumes {
+            let (state, text) = match (&volume.refused, volume.standing()) {
+                (Some(why), _) => (State::Failed, format!("cannot be started: {why}")),
+                (None, Some(true)) => (State::Seen, volume.count()),
+                (None, Some(false)) if view.plan.degraded.is_none() => (
+                    State::Waiting,
+                    format!("{}; rootward.degraded=never forbids to start it so", volume.count()),
+                ),
+                (None, Some(false)) => match self.deadline.map(|at| at.0.saturating_sub(view.now.0)) {
+                    Some(rest) => (
+                        State::Waiting,
+                        format!(
+                            "{}, waiting {} s more before a degraded start",
+                            volume.count(),
+                            rest.div_ceil(1000)
+                        ),
+                    ),
+                    None => (State::Waiting, volume.count()),
+                },
+                (None, None) => (State::Missing, volume.count()),
+            };
+            node.children.push(Node::new(state, format!("volume {}: {text}", volume.name)));
+        }
+        Some(node)
+    }
+
+    fn remedies(&self, view: View<'_>) -> Vec<String> {
+        let mut remedies = Vec::new();
+        for container in containers::containers(&disks(view)) {
+            if matches!(self.work.get(&container.uuid), Some(Step::Started)) {
+                continue;
+            }
+            for volume in &container.volumes {
+                match (&volume.refused, volume.standing()) {
+                    (Some(why), _) => remedies.push(format!("RAID volume {}: {why}", volume.name)),
+                    (None, None) => remedies.push(format!(
+                        "attach the missing disks of RAID volume {}; if the metadata are left over, boot with nodmraid \
+                         and remove them (mdadm --zero-superblock)",
+                        volume.name
+                    )),
+                    _ => {}
+                }
+            }
+        }
+        remedies
+    }
+}

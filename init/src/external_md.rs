@@ -1,0 +1,198 @@
+//! Arrays with external metadata (Intel, DDF): the kernel is told of them through `/sys/block/mdN/md`, as mdadm does
+//! (sysfs.c, Assemble.c: `assemble_container_content`).
+//!
+//! Without mdmon nobody would answer the kernel's question before the first write (`write-pending`), and the real root's
+//! mdmon comes too late: units that udev waits for remount the root read-write first. So what mdmon would do at that
+//! write is done here once: the volume is called dirty in the metadata of all its disks, then the array is made active.
+//! The real root's mdmon takes it from there, and calls it clean again when it is idle or stopped.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::PoisonError;
+
+use engine::{ContainerRequest, DevName, DeviceFacts, Failure, Outcome, VolumeRequest};
+use ondisk::ata_raid::{Format, imsm};
+
+use crate::md::{TURN, array, map};
+use crate::probe::Device;
+
+/// mdadm counts down from here when it needs a number that nobody chose.
+const LAST_NUMBER: u32 = 127;
+/// Sectors of a KiB, in which md counts sizes.
+const KIB: u64 = 2;
+
+/// Makes the container and starts its volumes. A volume that cannot be started does not keep the others from it.
+///
+/// # Errors
+///
+/// What the kernel said, if nothing could be started; what was made by then is taken back.
+pub fn start(request: &ContainerRequest) -> Result<Outcome, Failure> {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let container = Array::create()?;
+    if let Err(failure) = fill(&container, request) {
+        container.clear();
+        return Err(failure);
+    }
+    map::enter(&container.0, name(request.format), &request.uuid, &request.path);
+    let mut failed = None;
+    for volume in &request.volumes {
+        match start_volume(&container, volume) {
+            Ok(array) => finish(&array, request, volume),
+            Err(failure) => {
+                log::error!("volume {} is not started: {failure}", volume.path);
+                failed = Some(failure);
+            }
+        }
+    }
+    failed.map_or(Ok(Outcome::Done), Err)
+}
+
+fn name(format: Format) -> &'static str {
+    if format == Format::Imsm { "imsm" } else { "ddf" }
+}
+
+/// An array by its kernel name.
+struct Array(String);
+
+impl Array {
+    fn create() -> Result<Array, Failure> {
+        let free = |number: &u32| !Path::new(&format!("/sys/block/md{number}")).exists();
+        let number = (0..=LAST_NUMBER).rev().find(free);
+        let name = number.map(|number| format!("md{number}"));
+        let name = name.ok_or_else(|| Failure::Other("all numbers of md devices are in use".to_owned()))?;
+        put("/sys/module/md_mod/parameters/new_array", &name)?;
+        Ok(Array(name))
+    }
+
+    fn path(&self, attribute: &str) -> String {
+        format!("/sys/block/{}/md/{attribute}", self.0)
+    }
+
+    fn set(&self, attribute: &str, value: &str) -> Result<(), Failure> {
+        put(&self.path(attribute), value)
+    }
+
+    /// Adds a disk.
+    fn add(&self, disk: &DevName) -> Result<(), Failure> {
+        let numbers =
+            fs::read_to_string(format!("/sys/class/block/{}/dev", sys(disk))).map_err(|_| Failure::Gone)?;
+        self.set("new_dev", numbers.trim())
+    }
+
+    fn clear(&self) {
+        if let Err(failure) = self.set("array_state", "clear") {
+            log::warn!("{} stays: {failure}", self.0);
+        }
+    }
+}
+
+fn sys(device: &DevName) -> String {
+    device.0.replace('/', "!")
+}
+
+fn put(path: &str, value: &str) -> Result<(), Failure> {
+    fs::write(path, value).map_err(|error| Failure::Os {
+        what: format!("write {value} to {path}"),
+        errno: error.raw_os_error().unwrap_or(0),
+    })
+}
+
+fn fill(container: &Array, request: &ContainerRequest) -> Result<(), Failure> {
+    container.set("metadata_version", &format!("external:{}", name(request.format)))?;
+    request.disks.iter().try_for_each(|disk| {
+        array::remove_partitions(disk);
+        container.add(disk)
+    })
+}
+
+fn start_volume(container: &Array, volume: &VolumeRequest) -> Result<Array, Failure> {
+    let array = Array::create()?;
+    let started = describe(&array, container, volume);
+    match started {
+        Ok(()) => {
+            let text = format!("/{}/{}", container.0, volume.index);
+            map::enter(&array.0, &text, &volume.uuid, &volume.path);
+            Ok(array)
+        }
+        Err(failure) => {
+            array.clear();
+            Err(failure)
+        }
+    }
+}
+
+fn describe(array: &Array, container: &Array, volume: &VolumeRequest) -> Result<(), Failure> {
+    array.set("metadata_version", &format!("external:/{}/{}", container.0, volume.index))?;
+    array.set("level", &format!("raid{}", volume.level))?;
+    array.set("raid_disks", &volume.members.to_string())?;
+    array.set("chunk_size", &volume.chunk.to_string())?;
+    array.set("layout", &volume.layout.to_string())?;
+    array.set("component_size", &(volume.component / KIB).to_string())?;
+    if let Some(size) = volume.size {
+        array.set("array_size", &(size / KIB).to_string())?;
+    }
+    if volume.level > 0 {
+        array.set("resync_start", if volume.resync { "0" } else { "none" })?;
+    }
+    for (disk, slot, offset) in &volume.legs {
+        array.add(disk)?;
+        let of = |attribute: &str| format!("dev-{}/{attribute}", sys(disk));
+        array.set(&of("offset"), &offset.to_string())?;
+        array.set(&of("size"), &volume.component.div_ceil(KIB).to_string())?;
+        // mdadm too lets this fail before the array runs.
+        let _ = array.set(&of("state"), "insync");
+        array.set(&of("slot"), &slot.to_string())?;
+    }
+    // A stripe has no state that metadata would have to follow.
+    array.set("array_state", if volume.level == 0 { "active" } else { "readonly" })
+}
+
+/// Makes a started volume writable.
+fn finish(array: &Array, request: &ContainerRequest, volume: &VolumeRequest) {
+    log::info!("started {} ({}) of {} members", array.0, volume.path, volume.legs.len());
+    if volume.level == 0 {
+        return;
+    }
+    if request.format != Format::Imsm {
+        // What is written for DDF was not yet judged by mdadm: until then nothing is.
+        log::warn!("{} is read-only: mdmon of the real root makes it writable", array.0);
+        return;
+    }
+    let marked = request.disks.iter().try_for_each(|disk| mark(disk, volume.index));
+    let active = marked.and_then(|()| array.set("array_state", "active"));
+    if let Err(failure) = active {
+        log::error!(
+            "{} stays read-only: {failure}; mount the root with ro, and let mdmon of the real root make it writable",
+            array.0
+        );
+    }
+}
+
+/// Calls a volume dirty in the metadata of one disk.
+fn mark(disk: &DevName, volume: u32) -> Result<(), Failure> {
+    let path = format!("/dev/{disk}");
+    let sector = fs::read_to_string(format!("/sys/class/block/{}/queue/logical_block_size", sys(disk)));
+    let sector = sector.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(512);
+    let device = Device::open(disk, &DeviceFacts { sector_size: sector, ..DeviceFacts::default() })?;
+    let number = usize::try_from(volume).unwrap_or(usize::MAX);
+    let writes = imsm::dirty(&device, number)
+        .map_err(|error| Failure::Os {
+            what: format!("read the RAID metadata of {disk}"),
+            errno: error.errno,
+        })?
+        .ok_or_else(|| Failure::Other(format!("the RAID metadata of {disk} cannot be marked dirty")))?;
+    if writes.is_empty() {
+        return Ok(());
+    }
+    let failed = |error: std::io::Error| Failure::Os {
+        what: format!("write the RAID metadata of {disk}"),
+        errno: error.raw_os_error().unwrap_or(0),
+    };
+    let file: File = OpenOptions::new().write(true).open(&path).map_err(failed)?;
+    for (at, bytes) in writes {
+        file.write_all_at(&bytes, at).map_err(failed)?;
+        file.sync_data().map_err(failed)?;
+    }
+    Ok(())
+}
