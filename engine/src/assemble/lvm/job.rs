@@ -47,7 +47,7 @@ pub struct Job {
     /// Devices up to here need no resuming any more.
     resumed: usize,
     /// Physical volumes below it.
-    pvs: BTreeSet<DevName>,
+    pub pvs: BTreeSet<DevName>,
     void: bool,
     failure: Option<String>,
 }
@@ -205,5 +205,11 @@ impl Job {
     pub fn visible(&self) -> Option<&str> {
         let made = self.plan.devices.iter().find(|device| device.name == self.plan.visible);
         made.map(|device| device.uuid.as_str())
+    }
+
+    /// The device that users see, once it is made.
+    pub fn visible_device(&self) -> Option<DevName> {
+        let at = self.plan.devices.iter().position(|device| device.name == self.plan.visible)?;
+        self.made.get(at).map(|(_, minor)| DevName(format!("dm-{minor}")))
     }
 }

@@ -38,9 +38,10 @@ const GRACE: Duration = Duration::from_secs(10);
 /// What has become of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
-    Active,
-    /// It was refused, or could not be made.
-    Failed(String),
+    /// With the device that users see, once that is known.
+    Active(Option<DevName>),
+    /// It was refused, or could not be made of these PVs.
+    Failed(String, BTreeSet<DevName>),
 }
 
 /// The assembler of logical volumes.
@@ -98,17 +99,18 @@ impl Lvm {
             for (lv, _) in wanted {
                 if !conf.allows(vg, lv) {
                     let text = "activation/volume_list in lvm.conf does not list it".to_owned();
-                    self.volumes.insert(key(vg, lv), State::Failed(text));
+                    self.volumes.insert(key(vg, lv), State::Failed(text, BTreeSet::new()));
                     continue;
                 }
                 match self.attempt(view, group, lv) {
                     Attempt::Start(plan) => {
-                        self.start(group, lv, plan, requests);
+                        self.start(view, group, lv, plan, requests);
                         return true;
                     }
                     Attempt::Wait => {}
                     Attempt::Refused(why) => {
-                        self.volumes.insert(key(vg, lv), State::Failed(why));
+                        let pvs = group.devices().map(|device| device.name.clone()).collect();
+                        self.volumes.insert(key(vg, lv), State::Failed(why, pvs));
                     }
                 }
             }
@@ -146,6 +148,7 @@ impl Lvm {
 
     fn start(
         &mut self,
+        view: View<'_>,
         group: &Group<'_>,
         lv: &LogicalVolume,
         plan: Activation,
@@ -154,7 +157,9 @@ impl Lvm {
         let key = key(group.vg, lv);
         let path = format!("{}/{}", group.vg.name, lv.name);
         if plan.devices.is_empty() {
-            self.volumes.insert(key, State::Active);
+            let named = |device: &&Device| device.facts.dm.as_ref().is_some_and(|dm| dm.name == plan.visible);
+            let device = view.table.iter().find(named).map(|device| device.name.clone());
+            self.volumes.insert(key, State::Active(device));
             return;
         }
         if !group.is_complete() {
@@ -184,7 +189,7 @@ impl Lvm {
             }
             Some(End::Failed(why)) => {
                 self.say(requests, Loudness::Error, format!("{} cannot be activated: {why}", job.path));
-                self.volumes.insert(job.key, State::Failed(why));
+                self.volumes.insert(job.key, State::Failed(why, job.pvs));
             }
             Some(End::Void) => {}
         }
@@ -252,7 +257,8 @@ impl Assembler for Lvm {
         // At once, so that its devices are free before anybody looks at them again.
         if let Some(job) = self.job.take_if(|job| job.is_done()) {
             self.fresh = job.visible().map(str::to_owned);
-            self.volumes.insert(job.key, State::Active);
+            let device = job.visible_device();
+            self.volumes.insert(job.key, State::Active(device));
         }
         true
     }
@@ -262,8 +268,12 @@ impl Assembler for Lvm {
             job.gone(name);
         }
         self.held.remove(name);
-        // Whatever comes next may be what was missing; a volume that is active is found so.
-        self.volumes.clear();
+        // What failed with a PV that is gone may do better with what comes in its place. What was taken down again after
+        // a failure is no reason to try once more.
+        self.volumes.retain(|_, state| match state {
+            State::Active(device) => device.as_ref() != Some(name),
+            State::Failed(_, pvs) => !pvs.contains(name),
+        });
     }
 
     fn retry(&mut self) {

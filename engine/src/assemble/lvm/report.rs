@@ -79,7 +79,7 @@ impl Lvm {
         }
         let mut children = Vec::new();
         for lv in &group.vg.lvs {
-            if let Some(State::Failed(why)) = self.volumes.get(&key(group.vg, lv)) {
+            if let Some(State::Failed(why, _)) = self.volumes.get(&key(group.vg, lv)) {
                 children.push(Node::new(NodeState::Failed, format!("{name}/{}: {why}", lv.name)));
             } else if self.job.as_ref().is_some_and(|job| job.key == key(group.vg, lv)) {
                 children
@@ -169,7 +169,7 @@ impl Lvm {
         groups.iter().any(|group| {
             let mut roots = group.vg.lvs.iter().filter(|lv| choice::is_root(view, group.vg, lv));
             roots.any(|lv| {
-                matches!(self.volumes.get(&key(group.vg, lv)), Some(State::Failed(_)))
+                matches!(self.volumes.get(&key(group.vg, lv)), Some(State::Failed(..)))
                     || group.obstacle(&groups, view.lvm_conf()).is_some()
             })
         })

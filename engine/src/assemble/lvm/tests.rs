@@ -415,7 +415,11 @@ fn what_cannot_be_made_is_taken_down_again() {
     assert!(actions.contains(&Action::RemoveDm("vg-root_rmeta_0".into())), "{actions:?}");
     let actions = script.answer(|action| matches!(action, Action::RemoveDm(_)), Ok(Outcome::Done));
     assert!(created(&actions).is_empty());
+    // What was taken down is no reason to try again; another disk in the place of one of its PVs is.
+    assert!(created(&script.tell(Event::Gone("dm-0".into()))).is_empty());
     assert!(why(&script).contains("too small"), "{}", why(&script));
+    script.tell(Event::Gone("sdb".into()));
+    assert_eq!(created(&script.disk("sdc", pv('b', Some(&vg)))), ["vg-root_rmeta_0"]);
 }
 
 #[test]
