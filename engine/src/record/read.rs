@@ -8,7 +8,6 @@ use super::{
 /// What a line says.
 #[expect(clippy::large_enum_variant, reason = "one exists at a time, on the stack of whoever reads lines")]
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "lines are taken one at a time")]
 pub enum Line {
     /// Something happened.
     Event(Moment, Event),
