@@ -73,6 +73,9 @@ const TEST_BED: &[Need] = &[
     (Program("readelf"), &["binutils"]),
 ];
 
+/// The bench's floor.
+const BENCH: &[Need] = &[(Package, &["libargon2-dev"])];
+
 /// Packages whose version decides which suite QEMU itself must come from.
 const QEMU_SIBLINGS: [&str; 4] = ["qemu-system-common", "qemu-utils", "qemu-system-data", "qemu-block-extra"];
 
@@ -87,6 +90,11 @@ pub fn for_test_bed() -> Result<(), Failure> {
         install_qemu()?;
     }
     fill(TEST_BED)
+}
+
+/// Makes sure that the bench's floor can be built.
+pub fn for_bench() -> Result<(), Failure> {
+    fill(BENCH)
 }
 
 /// Makes sure that rustfmt and clippy are there, which a minimal toolchain lacks.

@@ -3,21 +3,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tests_qemu::bed::Bed;
 use tests_qemu::cache::{self, Cache};
-use tests_qemu::kernel::Kernel;
+use tests_qemu::kernel::{Kernel, Series};
 use tests_qemu::program::{output, program};
 use tests_qemu::rootfs;
 
 use super::Contestant;
+use super::course::{Course, KEY};
 use crate::Failure;
-use crate::artifacts::Artifacts;
 
 /// UUID of the bench's root.
 pub const ROOT_UUID: &str = "2f9c4a1e-6a54-4f0e-9d1c-52f0b1a7c001";
 const ROOT: &str = "UUID=2f9c4a1e-6a54-4f0e-9d1c-52f0b1a7c001";
-
-/// What the disk needs, in the order in which the kernel wants it.
-const FLOOR_MODULES: &[&str] = &["virtio_blk", "ext4"];
 
 /// An ext4 disk whose init is the measuring program.
 pub fn disk(scratch: &Path) -> Result<PathBuf, Failure> {
@@ -37,43 +35,56 @@ pub fn disk(scratch: &Path) -> Result<PathBuf, Failure> {
     Ok(disk)
 }
 
-/// Every image whose name contains one of `filters`, or all.
+/// Every image of a course whose name contains one of `filters`, or all.
 pub fn contestants(
-    kernel: &Kernel,
-    built: &Artifacts,
-    cache: &Cache,
+    course: Course,
+    dump: &str,
+    bed: &Bed,
     scratch: &Path,
     filters: &[&str],
 ) -> Result<Vec<Contestant>, Failure> {
     type Make<'a> = Box<dyn Fn(&Path) -> Result<(), Failure> + 'a>;
-    let rootward = |arguments: &'static [&'static str]| -> Make<'_> {
+    let kernel = bed.kernel(Series::V6_12)?;
+    let key = scratch.join("bench.key");
+    fs::write(&key, KEY)?;
+    let rootward = |arguments: [&'static str; 2]| -> Make<'_> {
+        let key = key.clone();
         Box::new(move |image: &Path| {
-            let mut command = program(&built.rootward.to_string_lossy());
+            let mut command = program(&bed.under_test.rootward.to_string_lossy());
             command.args(["build", "--kver", &kernel.version, "--modules-dir"]).arg(&kernel.modules);
-            command.arg("--init").arg(&built.init).args(arguments).arg("-o").arg(image);
-            Ok(output(&mut command).map(drop)?)
+            command
+                .arg("--init")
+                .arg(&bed.under_test.init)
+                .args(arguments.iter().filter(|word| !word.is_empty()));
+            if course == Course::LuksLvm {
+                command.arg("--add").arg(format!("{}:/etc/bench.key", key.display()));
+            }
+            Ok(output(command.arg("-o").arg(image)).map(drop)?)
         })
     };
-    let peer = |packages: &'static [&'static str], script: &'static str| -> Make<'_> {
-        Box::new(move |image: &Path| peer_image(kernel, cache, scratch, packages, script, image))
+    let peer = |(packages, script): (&'static [&'static str], &'static str)| -> Make<'_> {
+        Box::new(move |image: &Path| peer_image(kernel, &bed.cache, scratch, packages, script, image))
     };
-    let all: Vec<(&'static str, &'static str, Make<'_>)> = vec![
-        ("floor", "/dev/vda", Box::new(|image: &Path| floor(kernel, scratch, image))),
-        ("rootward, host-only", ROOT, rootward(&["--modules", "virtio_blk,ext4"])),
-        ("rootward, universal", ROOT, rootward(&["--universal"])),
-        ("dracut, min", ROOT, peer(DRACUT, DRACUT_MIN)),
-        ("dracut, generic", ROOT, peer(DRACUT, DRACUT_GENERIC)),
-        ("initramfs-tools, list", ROOT, peer(INITRAMFS_TOOLS, INITRAMFS_TOOLS_LIST)),
-        ("initramfs-tools, most", ROOT, peer(INITRAMFS_TOOLS, INITRAMFS_TOOLS_MOST)),
+    let mut all: Vec<(&'static str, Make<'_>)> = vec![
+        ("floor", Box::new(|image: &Path| floor(course, dump, kernel, scratch, image))),
+        ("rootward, host-only", rootward(["--modules", course.modules()])),
+        ("rootward, universal", rootward(["--universal", ""])),
+        ("dracut, min", peer(course.dracut_min())),
+        ("initramfs-tools, list", peer(course.initramfs_tools_list())),
     ];
+    if course == Course::Plain {
+        all.push(("dracut, generic", peer((course.dracut_min().0, DRACUT_GENERIC))));
+        all.push(("initramfs-tools, most", peer((course.initramfs_tools_list().0, INITRAMFS_TOOLS_MOST))));
+    }
     let settle = wrapper(scratch)?;
     let mut contestants = Vec::new();
-    for (name, root, make) in all {
-        if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter)) {
+    for (name, make) in all {
+        let full = format!("{}: {name}", course.name());
+        if !filters.is_empty() && !filters.iter().any(|filter| full.contains(filter)) {
             continue;
         }
         let file: String =
-            name.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' }).collect();
+            full.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' }).collect();
         let plain = scratch.join(format!("{file}.image"));
         make(&plain)?;
         let bytes = plain.metadata()?.len();
@@ -82,7 +93,7 @@ pub fn contestants(
         let mut joined = settle.clone();
         joined.extend(fs::read(&plain)?);
         fs::write(&image, joined)?;
-        contestants.push(Contestant { name, image, bytes, root });
+        contestants.push(Contestant { name, image, bytes });
     }
     Ok(contestants)
 }
@@ -96,17 +107,14 @@ fn wrapper(scratch: &Path) -> Result<Vec<u8>, Failure> {
     archive(&tree)
 }
 
-fn floor(kernel: &Kernel, scratch: &Path, image: &Path) -> Result<(), Failure> {
+fn floor(course: Course, dump: &str, kernel: &Kernel, scratch: &Path, image: &Path) -> Result<(), Failure> {
     let tree = scratch.join("floor");
     cache::remove(&tree)?;
     for directory in ["dev", "sysroot", "m"] {
         fs::create_dir_all(tree.join(directory))?;
     }
     let mut names = Vec::new();
-    let mut wanted = FLOOR_MODULES.to_vec();
-    // ext4 asks for its checksum by a soft dependency; the kernel does not take "crc32c" for granted.
-    wanted.insert(1, "crc32c_generic");
-    for file in kernel.select(&wanted)? {
+    for file in kernel.select(course.floor_modules())? {
         let name = file.rsplit('/').next().unwrap_or(&file);
         let source = kernel.modules.join(&file);
         let plain = name.trim_end_matches(".xz");
@@ -118,12 +126,12 @@ fn floor(kernel: &Kernel, scratch: &Path, image: &Path) -> Result<(), Failure> {
         }
         names.push(format!("\"{plain}\""));
     }
-    let defines = [
+    let mut defines = vec![
         format!("-DFLOOR_MODULES={}", names.join(",")),
-        "-DFLOOR_ROOT=\"/dev/vda\"".to_owned(),
         "-DFLOOR_FSTYPE=\"ext4\"".to_owned(),
         "-DFLOOR_MODULE_FLAGS=0".to_owned(),
     ];
+    defines.extend(course.floor_defines(dump)?);
     compile(include_str!("floor.c"), &defines, &tree.join("init"))?;
     let stored = scratch.join("floor.cpio");
     fs::write(&stored, archive(&tree)?)?;
@@ -150,21 +158,16 @@ fn compile(source: &str, defines: &[String], program_path: &Path) -> Result<(), 
             .args(defines)
             .arg("-o")
             .arg(program_path)
-            .arg(&file),
+            .arg(&file)
+            // Only what is referred to is taken.
+            .args(["-largon2", "-lpthread"]),
     )?;
     fs::remove_file(&file)?;
     Ok(())
 }
 
-const DRACUT: &[&str] = &["dracut", "systemd-sysv", "udev", "kmod", "e2fsprogs", "zstd", "util-linux"];
-const DRACUT_MIN: &str = "dracut --quiet --force --no-hostonly --no-hostonly-cmdline --zstd \
-    --modules 'base fs-lib kernel-modules rootfs-block udev-rules' --drivers 'virtio_blk ext4' /image KVER";
 const DRACUT_GENERIC: &str = "dracut --quiet --force --no-hostonly --no-hostonly-cmdline --zstd \
     --omit 'systemd systemd-initrd dracut-systemd' /image KVER";
-const INITRAMFS_TOOLS: &[&str] =
-    &["initramfs-tools", "systemd-sysv", "udev", "kmod", "e2fsprogs", "zstd", "util-linux", "busybox"];
-const INITRAMFS_TOOLS_LIST: &str = "sed -i 's/^MODULES=.*/MODULES=list/' /etc/initramfs-tools/initramfs.conf; \
-    printf 'virtio_pci\\nvirtio_blk\\next4\\n' >/etc/initramfs-tools/modules; mkinitramfs -o /image KVER";
 const INITRAMFS_TOOLS_MOST: &str = "sed -i 's/^MODULES=.*/MODULES=most/' /etc/initramfs-tools/initramfs.conf; \
     : >/etc/initramfs-tools/modules; mkinitramfs -o /image KVER";
 

@@ -1,6 +1,6 @@
 //! One measured boot.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,16 @@ pub enum Mode {
     Instructions,
     /// Wall time under MTTCG, on two CPUs.
     Wall,
+}
+
+/// What all contestants are booted with.
+pub struct Track<'a> {
+    /// bzImage.
+    pub kernel: &'a Path,
+    /// Raw images, in the order of their names.
+    pub disks: &'a [PathBuf],
+    /// What an ordinary user tells the kernel.
+    pub cmdline: &'a str,
 }
 
 /// Figures of one boot, in seconds of the guest's clock.
@@ -34,14 +44,8 @@ pub struct Figures {
 const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Boots a contestant; `memory` in MiB.
-pub fn run(
-    kernel: &Path,
-    contestant: &Contestant,
-    disk: &Path,
-    mode: Mode,
-    memory: u64,
-) -> Result<Figures, Failure> {
-    let console = boot(kernel, contestant, disk, mode, memory, PATIENCE)?;
+pub fn run(contestant: &Contestant, track: &Track<'_>, mode: Mode, memory: u64) -> Result<Figures, Failure> {
+    let console = boot(contestant, track, mode, memory, PATIENCE)?;
     figures(&console).ok_or_else(|| {
         let tail: Vec<&str> = console.lines().rev().take(25).collect();
         let tail: Vec<&str> = tail.into_iter().rev().collect();
@@ -54,10 +58,10 @@ pub fn run(
 }
 
 /// Least memory in MiB, in steps of 8, with which the contestant reaches its root.
-pub fn least_memory(kernel: &Path, contestant: &Contestant, disk: &Path) -> Result<Option<u64>, Failure> {
+pub fn least_memory(contestant: &Contestant, track: &Track<'_>) -> Result<Option<u64>, Failure> {
     let (mut low, mut high) = (6_u64, 64_u64);
     let works = |eighths: u64| -> Result<bool, Failure> {
-        let console = boot(kernel, contestant, disk, Mode::Wall, eighths * 8, Duration::from_secs(60))?;
+        let console = boot(contestant, track, Mode::Wall, eighths * 8, Duration::from_secs(60))?;
         Ok(figures(&console).is_some())
     };
     if !works(high)? {
@@ -75,9 +79,8 @@ pub fn least_memory(kernel: &Path, contestant: &Contestant, disk: &Path) -> Resu
 }
 
 fn boot(
-    kernel: &Path,
     contestant: &Contestant,
-    disk: &Path,
+    track: &Track<'_>,
     mode: Mode,
     memory: u64,
     patience: Duration,
@@ -100,13 +103,16 @@ fn boot(
         Mode::Wall => command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"]),
     };
     command.args(["-m", &format!("{memory}M"), "-serial"]).arg(format!("file:{}", log.display()));
-    command.arg("-kernel").arg(kernel).arg("-initrd").arg(&contestant.image);
+    command.arg("-kernel").arg(track.kernel).arg("-initrd").arg(&contestant.image);
     command.arg("-append").arg(format!(
-        "console=ttyS0 quiet loglevel=0 initramfs_async=0 rdinit=/settle panic=-1 ro root={}",
-        contestant.root
+        "console=ttyS0 quiet loglevel=0 initramfs_async=0 rdinit=/settle panic=-1 ro {}",
+        track.cmdline
     ));
-    command.arg("-drive").arg(format!("if=none,id=root,format=raw,snapshot=on,file={}", disk.display()));
-    command.args(["-device", "virtio-blk-pci,drive=root"]);
+    for (number, disk) in track.disks.iter().enumerate() {
+        let file = disk.display();
+        command.arg("-drive").arg(format!("if=none,id=disk{number},format=raw,snapshot=on,file={file}"));
+        command.arg("-device").arg(format!("virtio-blk-pci,drive=disk{number}"));
+    }
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let begun = Instant::now();
     while child.try_wait()?.is_none() {
