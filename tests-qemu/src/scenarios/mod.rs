@@ -14,6 +14,7 @@ mod lvm;
 mod md;
 mod memory;
 mod root_forms;
+mod stacks;
 mod timing;
 
 use crate::scenario::Scenario;
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(md::scenarios());
     all.extend(timing::scenarios());
     all.extend(failures::scenarios());
+    all.extend(stacks::scenarios());
     all.extend(root_forms::scenarios());
     all.extend(ata_raid::scenarios());
     all.extend(bare::scenarios());
