@@ -109,7 +109,7 @@ impl Course {
         match self {
             Self::Plain => &["virtio_blk", "crc32c_generic", "ext4"],
             Self::LuksLvm => {
-                &["virtio_blk", "dm_mod", "dm_crypt", "aesni_intel", "xts", "crc32c_generic", "ext4"]
+                &["virtio_blk", "dm_mod", "dm_crypt", "aes_generic", "xts", "crc32c_generic", "ext4"]
             }
             Self::RaidLvm => &["virtio_blk", "md_mod", "raid1", "dm_mod", "crc32c_generic", "ext4"],
         }
