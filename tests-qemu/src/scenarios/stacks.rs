@@ -113,6 +113,7 @@ fn recipe(number: usize, stacks: &[Vec<Layer>]) -> Arc<Recipe> {
         name: format!("stacks{number}"),
         script,
         tree: Tree::Probe,
+        kernel: None,
         disks,
         packages: Vec::new(),
     })
