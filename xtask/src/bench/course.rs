@@ -177,7 +177,7 @@ impl Course {
             files: vec![("key", KEY.as_bytes().to_vec())],
             inputs: vec![("CONTENT", plain)],
             targets,
-            packages: Vec::new(),
+            ..Job::default()
         };
         let directory = bed.builder().run(&job)?;
         let dump = fs::read(directory.join("DUMP"))?;
