@@ -166,7 +166,7 @@ pub fn all() -> Vec<Box<dyn Assembler>> {
         Box::new(multipath::Multipath::default()),
         Box::new(ata_raid::AtaRaid::default()),
         Box::new(ata_raid::external::External::default()),
-        Box::new(partitions::Partitions),
+        Box::new(partitions::Partitions::default()),
         Box::new(md::Md::default()),
         Box::new(verity::Verity::default()),
         Box::new(bcache::Bcache::default()),
