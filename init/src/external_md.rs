@@ -1,21 +1,17 @@
 //! Arrays with external metadata (Intel, DDF): the kernel is told of them through `/sys/block/mdN/md`, as mdadm does
 //! (sysfs.c, Assemble.c: `assemble_container_content`).
 //!
-//! Without mdmon nobody would answer the kernel's question before the first write (`write-pending`), and the real root's
-//! mdmon comes too late: units that udev waits for remount the root read-write first. So what mdmon would do at that
-//! write is done here once: the volume is called dirty in the metadata of all its disks, then the array is made active.
-//! The real root's mdmon takes it from there, and calls it clean again when it is idle or stopped.
+//! Without mdmon nobody would answer the kernel's question before the first write (`write-pending`), so volumes with
+//! redundancy are started read-only and nothing is written to their metadata: docs/ATA-RAID.md.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::fs;
 use std::path::Path;
 use std::sync::PoisonError;
 
-use engine::{ContainerRequest, DevName, DeviceFacts, Failure, Outcome, VolumeRequest};
-use ondisk::ata_raid::{Format, imsm};
+use engine::{ContainerRequest, DevName, Failure, Outcome, VolumeRequest};
+use ondisk::ata_raid::Format;
 
 use crate::md::{TURN, array, map};
-use crate::probe::Device;
 
 /// mdadm counts down from here when it needs a number that nobody chose.
 const LAST_NUMBER: u32 = 127;
@@ -38,7 +34,7 @@ pub fn start(request: &ContainerRequest) -> Result<Outcome, Failure> {
     let mut failed = None;
     for volume in &request.volumes {
         match start_volume(&container, volume) {
-            Ok(array) => finish(&array, request, volume),
+            Ok(array) => report(&array, volume),
             Err(failure) => {
                 log::error!("volume {} is not started: {failure}", volume.path);
                 failed = Some(failure);
@@ -148,51 +144,13 @@ fn describe(array: &Array, container: &Array, volume: &VolumeRequest) -> Result<
     array.set("array_state", if volume.level == 0 { "active" } else { "readonly" })
 }
 
-/// Makes a started volume writable.
-fn finish(array: &Array, request: &ContainerRequest, volume: &VolumeRequest) {
+/// Says what became of a started volume.
+fn report(array: &Array, volume: &VolumeRequest) {
     log::info!("started {} ({}) of {} members", array.0, volume.path, volume.legs.len());
-    if volume.level == 0 {
-        return;
-    }
-    if request.format != Format::Imsm {
-        // What is written for DDF was not yet judged by mdadm: until then nothing is.
-        log::warn!("{} is read-only: mdmon of the real root makes it writable", array.0);
-        return;
-    }
-    let marked = request.disks.iter().try_for_each(|disk| mark(disk, volume.index));
-    let active = marked.and_then(|()| array.set("array_state", "active"));
-    if let Err(failure) = active {
-        log::error!(
-            "{} stays read-only: {failure}; mount the root with ro, and let mdmon of the real root make it writable",
+    if volume.level > 0 {
+        log::warn!(
+            "{} is read-only: mdmon of the real root makes it writable; mount the root with ro",
             array.0
         );
     }
-}
-
-/// Calls a volume dirty in the metadata of one disk.
-fn mark(disk: &DevName, volume: u32) -> Result<(), Failure> {
-    let path = format!("/dev/{disk}");
-    let sector = fs::read_to_string(format!("/sys/class/block/{}/queue/logical_block_size", sys(disk)));
-    let sector = sector.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(512);
-    let device = Device::open(disk, &DeviceFacts { sector_size: sector, ..DeviceFacts::default() })?;
-    let number = usize::try_from(volume).unwrap_or(usize::MAX);
-    let writes = imsm::dirty(&device, number)
-        .map_err(|error| Failure::Os {
-            what: format!("read the RAID metadata of {disk}"),
-            errno: error.errno,
-        })?
-        .ok_or_else(|| Failure::Other(format!("the RAID metadata of {disk} cannot be marked dirty")))?;
-    if writes.is_empty() {
-        return Ok(());
-    }
-    let failed = |error: std::io::Error| Failure::Os {
-        what: format!("write the RAID metadata of {disk}"),
-        errno: error.raw_os_error().unwrap_or(0),
-    };
-    let file: File = OpenOptions::new().write(true).open(&path).map_err(failed)?;
-    for (at, bytes) in writes {
-        file.write_all_at(&bytes, at).map_err(failed)?;
-        file.sync_data().map_err(failed)?;
-    }
-    Ok(())
 }
