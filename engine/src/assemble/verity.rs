@@ -306,6 +306,8 @@ impl Assembler for Verity {
         for work in works {
             if let Some((_, spec)) = work.volume.needs().first()
                 && let Some(data) = work.volume.find(view.table, spec)
+                // Claimed devices are not read, and the superblock of a standalone volume has to be.
+                && (matches!(work.volume, Volume::Verity(_)) || data.content().is_some())
             {
                 claims.entry(data.name.clone()).or_insert_with(|| Some(work.volume.owner()));
             }
