@@ -51,6 +51,8 @@ fn program(
     // A static-pie relocates itself, by 24 bytes per pointer unless they are packed (glibc 2.36). Only the
     // last compilation sees these arguments; the linker's map costs no second build.
     cargo.arg("-Clink-arg=-Wl,-z,pack-relative-relocs");
+    // Functions of the same code become one; the linker is rustc's own lld.
+    cargo.arg("-Clink-arg=-Wl,--icf=all");
     // The index of unwind tables is for panics that unwind, which abort here.
     cargo.arg("-Clink-arg=-Wl,--no-eh-frame-hdr");
     run(cargo.arg(format!("-Clink-arg=-Wl,-Map={}", map.display())))?;

@@ -20,7 +20,7 @@ const SUITE: &str = "bookworm";
 const SOURCES: [&str; 2] = ["lvm2", "cryptsetup"];
 
 /// Small code, position-independent for a static-pie, in sections that the linker can drop.
-const CFLAGS: &str = "CFLAGS=-Os -fPIC -ffunction-sections -fdata-sections";
+const CFLAGS: &str = "CFLAGS=-Os -fPIC -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables";
 
 /// The commands that build and install, run in the source tree named first. `@PREFIX@` is replaced.
 ///
