@@ -12,7 +12,12 @@ fuzz_target!(|data: &[u8]| {
     // One PV may be missing, one device may be active already.
     let missing = vg.pvs.get(usize::from(choice & 7)).map(|pv| pv.id.clone());
     let pvs = |id: &str| {
-        (missing.as_deref() != Some(id)).then_some(PvDevice { major: 8, minor: 1, read_ahead: 256, dax: false })
+        (missing.as_deref() != Some(id)).then_some(PvDevice {
+            major: 8,
+            minor: 1,
+            read_ahead: 256,
+            dax: false,
+        })
     };
     let active = |uuid: &str| (uuid.len() % 7 == usize::from(choice >> 5)).then_some((253, 9));
     let facts = KernelFacts { version: (u32::from(choice & 15), 9), active: &active };

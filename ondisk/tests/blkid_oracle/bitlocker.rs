@@ -1,5 +1,4 @@
-//! BitLocker's boot sectors, written from the format's description; no tool here makes a volume. Those of Windows in
-//! cryptsetup's `tests/bitlk-images.tar.xz` were compared with blkid by hand: all 16 are recognised by both.
+//! BitLocker's boot sectors, written from the format's description; no tool here makes a volume.
 
 use crate::bench::{Bench, agree, agree_on, poke};
 use ondisk::Kind;
