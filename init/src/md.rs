@@ -1,6 +1,6 @@
 //! MD arrays: made, filled and started, or not at all; never forced.
 //!
-//! Two kinds of metadata share what is in [`array`]: the kernel's own, whose arrays are described to it by ioctls, and
+//! Two kinds of metadata share what is in [`mod@array`]: the kernel's own, whose arrays are described to it by ioctls, and
 //! external ones, which are described through `/sys/block/mdN/md`.
 
 pub mod array;
