@@ -102,7 +102,7 @@ impl Device {
     /// Whether it is a part of a logical volume: what it holds is the volume's or the kernel's own.
     #[must_use]
     pub fn is_internal(&self) -> bool {
-        self.facts.dm.as_ref().is_some_and(is_part_of_lv)
+        self.facts.dm.as_ref().is_some_and(DmFacts::is_part_of_lv)
     }
 
     /// Whether others may use it: it is neither a part of a logical volume nor claimed.
@@ -365,11 +365,15 @@ const RESERVED: [&str; 16] = [
     "_rmeta", "_tdata", "_tmeta", "_vdata", "_vorigin", "_wcorig",
 ];
 
-/// Layers have a suffix after the 64 characters of the UUID (lib/activate/dev_manager.c), hidden volumes a reserved name.
-fn is_part_of_lv(dm: &DmFacts) -> bool {
-    let Some(ids) = dm.uuid.strip_prefix("LVM-") else { return false };
-    let volume = links::split_name(&dm.name).map_or(dm.name.as_str(), |(_, volume)| volume);
-    ids.as_bytes().get(64) == Some(&b'-') || RESERVED.iter().any(|word| volume.contains(word))
+impl DmFacts {
+    /// Whether this is a layer or a hidden part of a logical volume: layers have a suffix after the 64 characters of the
+    /// UUID (lvm2: lib/activate/dev_manager.c), hidden volumes a reserved name.
+    #[must_use]
+    pub fn is_part_of_lv(&self) -> bool {
+        let Some(ids) = self.uuid.strip_prefix("LVM-") else { return false };
+        let volume = links::split_name(&self.name).map_or(self.name.as_str(), |(_, volume)| volume);
+        ids.as_bytes().get(64) == Some(&b'-') || RESERVED.iter().any(|word| volume.contains(word))
+    }
 }
 
 /// Whether the facts are those of two devices that had the same name one after the other.
@@ -400,7 +404,7 @@ mod tests {
             ("my--vg-a--b_tmeta", format!("LVM-{ids}"), true),
             ("x_rimage_0", "CRYPT-LUKS2-0-x".to_owned(), false),
         ] {
-            assert_eq!(is_part_of_lv(&DmFacts { name: name.into(), uuid }), part, "{name}");
+            assert_eq!(DmFacts { name: name.into(), uuid }.is_part_of_lv(), part, "{name}");
         }
     }
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256, Sha512};
+use sha2::{Digest, Sha256};
 
 use crate::bytes::Bytes as _;
 use crate::probe::{Found, Probe};
@@ -32,8 +32,8 @@ pub struct Superblock {
     pub data_blocks: u64,
     /// Salt in hexadecimal; may be empty.
     pub salt: String,
-    /// Root hash in hexadecimal that the tree on this device really has, where its algorithm is one that we know: the
-    /// digest of the uppermost block.
+    /// Root hash in hexadecimal that the tree on this device really has, where its algorithm is SHA-256: the digest of the
+    /// uppermost block. With others the first read of the mapping tells.
     pub root: Option<String>,
 }
 
@@ -75,13 +75,10 @@ fn read_with<'a>(
     Ok(Some(sb))
 }
 
-/// The digest of `parts` in a row; `None` for an algorithm that is not compiled in.
+/// The digest of `parts` in a row; `None` for an algorithm other than veritysetup's default.
 fn digest(algorithm: &str, parts: &[&[u8]]) -> Option<String> {
-    match algorithm {
-        "sha256" => Some(text::hex(&parts.iter().fold(Sha256::new(), Digest::chain_update).finalize())),
-        "sha512" => Some(text::hex(&parts.iter().fold(Sha512::new(), Digest::chain_update).finalize())),
-        _ => None,
-    }
+    let sha256 = || parts.iter().fold(Sha256::new(), Digest::chain_update).finalize();
+    (algorithm == "sha256").then(|| text::hex(&sha256()))
 }
 
 pub(crate) fn probe(probe: &Probe<'_>) -> Result<Found, ReadError> {

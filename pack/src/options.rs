@@ -64,6 +64,9 @@ impl Options {
     }
 }
 
+/// What decides about multipath devices. The image has a configuration only where the machine uses one.
+const MULTIPATH_FILES: [&str; 3] = ["etc/multipath.conf", "etc/multipath/bindings", "etc/multipath/wwids"];
+
 /// What was built.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -129,6 +132,24 @@ pub fn build(options: &Options) -> Result<Report> {
             let rows = host::crypttab_rows(&String::from_utf8_lossy(&table), &host.crypt_names);
             if !rows.is_empty() {
                 tree.insert("etc/crypttab", Node::File(0o600, rows.into_bytes()));
+            }
+        }
+        if options.modules == Modules::HostOnly {
+            for name in ["etc/mdadm/mdadm.conf", "etc/mdadm.conf"] {
+                if let Some(conf) = kernel::optional(&root.join(name))? {
+                    tree.file(name, conf);
+                    // `HOMEHOST <system>`: which arrays are this machine's own.
+                    if let Some(host) = kernel::optional(&root.join("etc/hostname"))? {
+                        tree.file("etc/hostname", host);
+                    }
+                }
+            }
+        }
+        if host.dm_uuids.iter().any(|uuid| uuid.starts_with("mpath-")) {
+            for name in MULTIPATH_FILES {
+                if let Some(content) = kernel::optional(&root.join(name))? {
+                    tree.insert(name, Node::File(0o600, content));
+                }
             }
         }
         let inner = if layout == Layout::PerModule { compression } else { Compression::None };

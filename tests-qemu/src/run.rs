@@ -198,6 +198,12 @@ fn fault_of_the_bed(result: &Result<(Seen, Vec<String>, Duration), Error>) -> Op
     }
 }
 
+/// Puts what the disk's script noted as `NAME=value` in the place of `${NAME}`.
+fn filled_in(cmdline: &str, dump: &str) -> String {
+    let noted = dump.lines().filter_map(|line| line.split_once('='));
+    noted.fold(cmdline.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), value))
+}
+
 fn run_boot(boot: &Boot, bed: &Bed, directory: &Path) -> Result<(Seen, Vec<String>, Duration), Error> {
     crate::cache::remove(directory)?;
     fs::create_dir_all(directory).map_err(Error::io(directory))?;
@@ -213,7 +219,7 @@ fn run_boot(boot: &Boot, bed: &Bed, directory: &Path) -> Result<(Seen, Vec<Strin
     let machine = Machine {
         kernel: kernel.vmlinuz.clone(),
         initrd: boot.image.make(kernel, &bed.under_test, &bed.guest, &bed.cache)?,
-        cmdline: boot.cmdline.clone(),
+        cmdline: filled_in(&boot.cmdline, &dump),
         memory: boot.memory,
         drives,
     };

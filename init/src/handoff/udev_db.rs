@@ -4,6 +4,9 @@
 //! its database record says that the device was set up by its owner; systemd then holds every unit that names the device
 //! until its time-out. The rules import the flag from the record and find out everything else themselves.
 //!
+//! Parts of logical volumes also carry the flags that lvm2 sets when it makes them (`lib/activate/dev_manager.c`,
+//! `_get_udev_flags`): without them udev would read an image of a mirror and link its file system's UUID to it.
+//!
 //! lvm2's `69-dm-lvm.rules` does not activate a physical volume on an MD array at the coldplug `add` unless the record says
 //! that the array was activated before.
 
@@ -13,6 +16,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use devicemapper::{DM, DevId, DmFlags};
+use engine::DmFacts;
 
 const RECORDS: &str = "/run/udev/data";
 
@@ -21,6 +25,13 @@ const DM_RECORD: &[u8] = b"E:DM_UDEV_PRIMARY_SOURCE_FLAG=1\n";
 
 /// The same for a multipath device: `11-dm-mpath.rules` of multipath-tools keep one that was ready.
 const MULTIPATH_RECORD: &[u8] = b"E:DM_UDEV_PRIMARY_SOURCE_FLAG=1\nE:MPATH_DEVICE_READY=1\n";
+
+/// The same for a part of a logical volume. Debian 13's rules keep one of the flags under another name.
+const PART_RECORD: &[u8] = b"E:DM_COOKIE_DISABLE_OTHER_RULES_FLAG=1\n\
+    E:DM_UDEV_DISABLE_DISK_RULES_FLAG=1\n\
+    E:DM_UDEV_DISABLE_OTHER_RULES_FLAG=1\n\
+    E:DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG=1\n\
+    E:DM_UDEV_PRIMARY_SOURCE_FLAG=1\n";
 
 /// The same for a physical volume on an array.
 const MD_RECORD: &[u8] = b"E:LVM_MD_PV_ACTIVATED=1\n";
@@ -45,8 +56,14 @@ pub fn seed(volumes_on_md: &[(u32, u32)]) {
             .filter_map(|(name, device, _)| {
                 let live = DmFlags::DM_ACTIVE_PRESENT;
                 let info = dm.device_info(&DevId::Name(&name)).ok()?;
-                let multipath = info.uuid().is_some_and(|uuid| uuid.to_string().starts_with("mpath-"));
-                let record = if multipath { MULTIPATH_RECORD } else { DM_RECORD };
+                let uuid = info.uuid().map_or_else(String::new, ToString::to_string);
+                let multipath = uuid.starts_with("mpath-");
+                let facts = DmFacts { name: name.to_string(), uuid };
+                let record = match facts.is_part_of_lv() {
+                    true => PART_RECORD,
+                    false if multipath => MULTIPATH_RECORD,
+                    false => DM_RECORD,
+                };
                 (info.flags() & (live | DmFlags::DM_SUSPEND) == live).then_some((device, record))
             })
             .collect::<Vec<_>>(),
