@@ -11,6 +11,7 @@ mod failures;
 mod handoff;
 mod luks;
 mod lvm;
+mod lvm_types;
 mod md;
 mod memory;
 mod multi_device;
@@ -26,6 +27,7 @@ use crate::scenario::Scenario;
 pub fn all() -> Vec<Scenario> {
     let mut all = distribution::scenarios();
     all.extend(lvm::scenarios());
+    all.extend(lvm_types::scenarios());
     all.extend(memory::scenarios());
     all.extend(crypt::scenarios());
     all.extend(luks::scenarios());
@@ -44,6 +46,8 @@ pub fn all() -> Vec<Scenario> {
 /// Scenarios that are written and were never seen to pass: they run when they are asked for by name, and a run of all
 /// names them as left out. What passes is taken off this list.
 const UNPROVEN: &[&str] = &[
+    "debian13-lvm-types-6.12",
+    "debian13-lvm-cached-root-6.12",
     "debian12-lvm-6.1",
     "debian13-luks-lvm-6.12",
     "lvm-linear-late-disk-6.1",

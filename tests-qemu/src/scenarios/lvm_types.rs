@@ -1,0 +1,135 @@
+//! Every segment type of LVM2 at once, and roots on the ones that are more than a mapping.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::distribution::healthy;
+use crate::bed::{Recipe, Tree};
+use crate::image::Image;
+use crate::kernel::Series;
+use crate::qemu::Bus;
+use crate::rootfs::Release;
+use crate::scenario::{Boot, Scenario, ensure};
+use crate::verdict::Verdict;
+
+const DISKS: [&str; 4] = ["A", "B", "C", "D"];
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    vec![all_types(), cached_root()]
+}
+
+fn recipe(name: &str, script: &str, size: u64) -> Arc<Recipe> {
+    Arc::new(Recipe {
+        name: name.to_owned(),
+        script: script.to_owned(),
+        tree: Tree::Debian(Release::Trixie),
+        disks: DISKS.iter().map(|disk| ((*disk).to_owned(), size)).collect(),
+        packages: Vec::new(),
+        kernel: Some(Series::V6_12),
+    })
+}
+
+fn boot(recipe: &Arc<Recipe>, cmdline: &str) -> Boot {
+    let boot = Boot::new(Series::V6_12, Image::universal(), cmdline);
+    let boot = DISKS.iter().fold(boot, |boot, disk| boot.disk(recipe.disk(disk), Bus::VirtioBlk));
+    // The real root's own lvm2 activates nothing, so that what is there is what the initramfs has made.
+    same_devices(healthy(boot))
+}
+
+/// The root is a thin volume; `rd.auto=1` brings up everything else.
+fn all_types() -> Scenario {
+    let recipe = recipe("lvm-types", include_str!("lvm_types.sh"), 560);
+    Scenario::new("debian13-lvm-types", boot(&recipe, "root=/dev/all/root ro rd.auto=1"))
+}
+
+/// The root is a write-back cache over RAID 1; nothing else of the group comes up.
+fn cached_root() -> Scenario {
+    let recipe = recipe("lvm-cached-root", include_str!("lvm_cached_root.sh"), 560);
+    Scenario::new("debian13-lvm-cached-root", boot(&recipe, "root=/dev/sys/root ro"))
+}
+
+/// A mapped device: UUID and table, other devices by name.
+type Devices = BTreeMap<String, (String, Vec<String>)>;
+
+/// The devices are those that lvm2 has made of the same disks.
+fn same_devices(boot: Boot) -> Boot {
+    boot.check("names, UUIDs and tables are lvm2's", |seen| {
+        let verdict = seen.verdict.as_ref().ok_or("no verdict arrived")?;
+        let lines = |prefix: &str| {
+            let lines = seen.dump.lines().filter_map(move |line| line.strip_prefix(prefix));
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        let disks = lines("disk ").lines().filter_map(|line| line.split_once(' ')).map(pair).collect();
+        let wanted = devices(&lines("info "), &lines("table "), disks);
+        let there = there(verdict);
+        ensure(wanted.len() > 5, || format!("lvm2 has left {} devices", wanted.len()))?;
+        for (name, device) in &wanted {
+            let made = there.get(name).ok_or_else(|| format!("{name} is missing"))?;
+            ensure(made == device, || format!("{name} is {made:?}, with lvm2 {device:?}"))?;
+        }
+        let more = there.keys().find(|name| !wanted.contains_key(*name));
+        more.map_or(Ok(()), |name| Err(format!("{name} is there, which lvm2 does not make")))
+    })
+}
+
+fn pair((variable, number): (&str, &str)) -> (String, String) {
+    (number.to_owned(), variable.to_owned())
+}
+
+fn there(verdict: &Verdict) -> Devices {
+    let nodes = ["vda", "vdb", "vdc", "vdd"];
+    let disks = DISKS
+        .iter()
+        .zip(nodes)
+        .filter_map(|(variable, node)| Some((verdict.block(node)?.dev.clone(), (*variable).to_owned())));
+    let info: Vec<String> = verdict
+        .block
+        .iter()
+        .filter(|device| !device.dm_name.is_empty())
+        .map(|device| format!("{} {} {}", device.dev.replace(':', " "), device.dm_name, device.dm_uuid))
+        .collect();
+    devices(&info.join("\n"), &verdict.command("dmsetup table").stdout, disks.collect())
+}
+
+/// `info` is `MAJOR MINOR NAME UUID` per line, `table` what `dmsetup table` prints.
+fn devices(info: &str, table: &str, mut names: BTreeMap<String, String>) -> Devices {
+    let mut devices = Devices::new();
+    for line in info.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [major, minor, name, uuid] = words.as_slice() else { continue };
+        names.insert(format!("{major}:{minor}"), (*name).to_owned());
+        devices.insert((*name).to_owned(), ((*uuid).to_owned(), Vec::new()));
+    }
+    for line in table.lines() {
+        let Some((name, rest)) = line.split_once(": ") else { continue };
+        let words: Vec<String> = rest
+            .split_whitespace()
+            .map(|word| {
+                // `meta_device:253:4` of dm-integrity.
+                let (key, number) = word.split_once("_device:").unwrap_or(("", word));
+                names.get(number).map_or_else(|| word.to_owned(), |name| format!("{key}<{name}>"))
+            })
+            .collect();
+        if let Some((_, lines)) = devices.get_mut(name) {
+            lines.push(words.join(" "));
+        }
+    }
+    devices
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_become_names() {
+        let disks = BTreeMap::from([("254:0".to_owned(), "A".to_owned())]);
+        let read = |minor: u32| {
+            let info = format!("253 {minor} v-a LVM-x\n253 9 v-b LVM-y");
+            let table = format!("v-b: 0 8 striped 2 8 253:{minor} 0 254:0 16\nv-a: 0 8 linear 254:0 0");
+            devices(&info, &table, disks.clone())
+        };
+        assert_eq!(read(0), read(5));
+        assert_eq!(read(0)["v-b"].1, ["0 8 striped 2 8 <v-a> 0 <A> 16"]);
+    }
+}

@@ -1,0 +1,74 @@
+# One group with a volume of every segment type; the root is a thin volume of a pool on RAID 1.
+for module in dm-raid raid0 raid1 raid10 raid456 dm-thin-pool dm-cache dm-cache-smq dm-writecache dm-integrity \
+    dm-snapshot dm-mirror dm-zero crc32c_generic; do
+    modprobe -q "$module" || true
+done
+cat >/etc/lvm/lvm.conf <<'CONF'
+activation { udev_sync = 0 udev_rules = 0 monitoring = 0 }
+global { use_lvmpolld = 0 event_activation = 0 }
+backup { backup = 0 archive = 0 }
+CONF
+make() { lvcreate -q -y -Wn "$@"; }
+settle() {
+    for try in $(seq 1 400); do
+        lvs --noheadings -a -o sync_percent -S 'segtype=~"^raid" || segtype=mirror' all | grep -v '100.00' | grep -q '[^ ]' ||
+            return 0
+        sleep 1
+    done
+}
+vgcreate -q -s 1m all $A $B $C $D
+make --type raid1 -m 1 --nosync -L 420m -n pool all $A $B
+make --type raid1 -m 1 --nosync -L 8m -n poolmeta all $A $B
+lvconvert -q -y --type thin-pool --poolmetadata all/poolmeta all/pool
+lvcreate -q -V 440m -n root all/pool
+only_ours() {
+    # What the real root finds active was made before it ran.
+    echo 'activation { auto_activation_volume_list = [] }' >/new/etc/lvm/lvmlocal.conf
+    echo '/dev/all/root / ext4 defaults 0 1' >/new/etc/fstab
+}
+fill /dev/all/root only_ours
+make -l 4 -n linear all
+make -i 3 -I 32 -l 6 -n striped all
+make -l 2 -n a-b--c all
+make --type raid0 -i 2 -l 4 -n r0 all
+make --type raid0_meta -i 2 -l 4 -n r0m all
+make --type raid1 -m 2 -l 4 -n r1 all
+make --type raid1 -m 1 -l 4 -n r1mostly all $A $B
+settle
+lvchange -q --writemostly $B --writebehind 100 all/r1mostly
+make --type raid4 -i 2 -l 4 -n r4 all
+make --type raid5 -i 2 -l 4 -n r5 all
+make --type raid10 -m 1 -i 2 -l 4 -n r10 all
+make --type raid1 -m 1 --raidintegrity y -l 4 -n guarded all
+make --type mirror -m 1 --mirrorlog core -l 4 -n mirror all
+make --type mirror -m 1 --mirrorlog disk -l 4 -n logged all
+make --type zero -l 4 -n zeros all
+lvcreate -q -s -kn -n snap all/root
+make -l 8 -n outer all
+lvchange -q -an all/outer
+lvchange -q -pr all/outer
+lvcreate -q -s -kn --thinpool all/pool -n external all/outer
+make -l 8 -n origin all
+lvcreate -q -s -l 4 -n old1 all/origin
+lvcreate -q -s -l 4 -c 64k -n old2 all/origin
+make -l 16 -n cached all
+lvcreate -q -y --type cache-pool -l 8 --poolmetadatasize 4m -n fast all
+lvconvert -q -y --type cache --cachemode writeback --cachepool all/fast all/cached
+make -l 16 -n vcached all
+make -l 8 -n vfast all
+lvconvert -q -y --type cache --cachevol all/vfast all/vcached
+make -l 16 -n wcached all
+make -l 8 -n wfast all
+lvchange -q -an all/wfast
+lvconvert -q -y --type writecache --cachevol all/wfast all/wcached
+settle
+vgchange -q -an all || { sleep 3; vgchange -an all; }
+vgchange -q -ay --poll n --config activation/monitoring=1 --ignoremonitoring all
+{
+    for disk in A B C D; do echo "disk $disk $(lsblk -dno MAJ:MIN ${!disk} | tr -d ' ')"; done
+    dmsetup info -c --noheadings --separator ' ' -o major,minor,name,uuid | sed 's/^/info /'
+    dmsetup table | sed 's/^/table /'
+} >/tmp/dump
+cat /tmp/dump >$DUMP
+grep -c . /tmp/dump
+vgchange -q -an all || { sleep 3; vgchange -an all; }
