@@ -50,7 +50,6 @@ const UNPROVEN: &[&str] = &[
     "debian13-lvm-cached-root-6.12",
     "debian12-lvm-6.1",
     "debian13-luks-lvm-6.12",
-    "lvm-linear-late-disk-6.1",
     "lvm-mirror-degraded-6.12",
     "lvm-missing-pv-6.12",
     "lvm-damaged-metadata-6.12",
