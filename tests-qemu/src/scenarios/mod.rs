@@ -1,7 +1,7 @@
 //! The scenarios, one file per theme.
 //!
-//! Every theme runs on both kernels: they differ in what is built in, in how modules are compressed and in
-//! what the kernel sends.
+//! What hangs on the kernel runs on both: they differ in what is built in, in how modules are compressed and in what the
+//! kernel sends. Storage stacks run mostly on the newer one.
 
 mod ata_raid;
 mod bare;
