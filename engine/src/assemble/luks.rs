@@ -343,7 +343,7 @@ impl Assembler for Luks {
         }
         let headless = self.containers.values().any(|one| one.holds_root && one.state == State::Locked);
         let missing = headless
-            || choice::unseen_selectors(view, &self.containers).any(|selector| !selector.keysource)
+            || choice::is_one_wanting(view, &self.containers)
             || choice::unseen_rows(view, &self.containers).next().is_some();
         if missing { Hold::Missing } else { Hold::No }
     }

@@ -457,6 +457,18 @@ pub fn unseen_selectors<'a>(
     })
 }
 
+/// Whether a container that the command line names is not there, or was not taken up yet: between its identification and
+/// the next step of the assembler there is room for the search of the root.
+pub fn is_one_wanting(view: View<'_>, known: &BTreeMap<DevName, Container>) -> bool {
+    let taken =
+        |device: &Device| known.contains_key(&device.name) || mapping_of(view.table, device).is_some();
+    let selectors = view.plan.luks.selectors.iter().filter(|selector| !selector.keysource);
+    selectors.into_iter().any(|selector| {
+        let mut named = view.table.iter().filter(|device| selects(selector, device, view));
+        !named.any(taken)
+    })
+}
+
 /// Rows of crypttab that are to be opened in the initramfs and whose device is not there.
 pub fn unseen_rows<'a>(
     view: View<'a>,
