@@ -5,14 +5,17 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::mount::{MountFlags, mount};
-use tests_qemu::verdict::{BlockDevice, Process, RunEntry, Verdict};
+use tests_qemu::verdict::{BlockDevice, MEMORY_WANTED, Process, RunEntry, Verdict};
 
 use crate::{port, procfs};
 
 /// Files of /run larger than this are named, not quoted.
 const QUOTED: u64 = 16 * 1024;
+/// How far per-CPU lists may change while memory is looked at, in kB.
+const LIST_NOISE: u64 = 256;
 
 /// As PID 1 of the probe root: records, sends, powers off.
 pub fn probe() -> Result<(), String> {
@@ -74,11 +77,29 @@ pub fn collect(verdict: &mut Verdict) {
     links(Path::new("/dev"), &mut verdict.links);
     run(Path::new("/run"), &mut verdict.run);
     processes(verdict);
-    // Clean page cache is not memory lost; what stays after this is.
+    memory(verdict);
+}
+
+/// What is free once everything that can be freed is: much is given back later, by RCU and by workers, so the best of
+/// a second counts. Clean page cache is not memory lost.
+fn memory(verdict: &mut Verdict) {
     rustix::fs::sync();
-    let _ = fs::write("/proc/sys/vm/drop_caches", "3");
-    verdict.meminfo = procfs::meminfo();
-    verdict.free_on_cpu_lists = procfs::free_on_cpu_lists();
+    let mut best = 0;
+    let samples = if verdict.cmdline.contains(MEMORY_WANTED) { 20 } else { 1 };
+    for _ in 0..samples {
+        let _ = fs::write("/proc/sys/vm/drop_caches", "3");
+        let before = procfs::free_on_cpu_lists();
+        let meminfo = procfs::meminfo();
+        let waiting = procfs::free_on_cpu_lists();
+        let free = meminfo.get("MemFree").copied().unwrap_or_default().saturating_add(waiting);
+        // Lists that are emptied in between would be counted twice or not at all.
+        let still = before.abs_diff(waiting) <= LIST_NOISE;
+        if still && free > best || verdict.meminfo.is_empty() {
+            best = free;
+            (verdict.meminfo, verdict.free_on_cpu_lists) = (meminfo, waiting);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 fn block(name: String) -> BlockDevice {

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// Word of the command line with which free memory is looked at until it has settled, a second long.
+pub const MEMORY_WANTED: &str = "bed.memory";
+
 /// Name of the virtio-serial port that carries the verdict.
 pub const PORT: &str = "rootward.verdict";
 

@@ -7,6 +7,7 @@ use crate::image::{Extra, Image};
 use crate::kernel::Series;
 use crate::qemu::Bus;
 use crate::scenario::{Boot, Scenario, Seen, ensure};
+use crate::verdict::MEMORY_WANTED;
 
 /// Size of a useless file in our image, in MiB: an initramfs that stays cannot hide in the noise.
 const BALLAST: usize = 24;
@@ -20,10 +21,10 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 fn scenario(kernel: Series) -> Scenario {
     let modules = ["virtio_pci", "virtio_blk", "ext4", "crc32c_generic"];
     let ours = Image::modules(&modules).with(Extra::Ballast("/etc/ballast", BALLAST));
-    let ours =
-        Boot::new(kernel, ours, format!("root=UUID={PLAIN_UUID} ro")).disk(Disk::Plain, Bus::VirtioBlk);
+    let ours = Boot::new(kernel, ours, format!("root=UUID={PLAIN_UUID} ro {MEMORY_WANTED}"))
+        .disk(Disk::Plain, Bus::VirtioBlk);
     let bare = Image::Bare(vec!["crc32c_generic", "virtio_pci", "virtio_blk", "ext4"]);
-    let bare = Boot::new(kernel, bare, "").disk(Disk::Plain, Bus::VirtioBlk);
+    let bare = Boot::new(kernel, bare, MEMORY_WANTED).disk(Disk::Plain, Bus::VirtioBlk);
     Scenario {
         name: format!("memory-given-back-{}", kernel.name()),
         boots: vec![handed_over(ours), bare],
