@@ -40,18 +40,6 @@ pub fn for_goal(view: View<'_>, goal: &Goal, drivers: &DriverFacts) -> Vec<Strin
         ));
     }
     for device in view.table.iter() {
-        let kind = device.signature().map(|signature| signature.kind);
-        if let Some(kind @ Kind::Lvm2Pv) = kind
-            && view.table.holders(&device.name).next().is_none()
-        {
-            remedies.push(format!(
-                "{} holds {}, which this version cannot assemble yet",
-                device.name,
-                kind.name()
-            ));
-        }
-    }
-    for device in view.table.iter() {
         let pool = device.content().and_then(|content| content.member.as_deref()?.zfs());
         let text = match (device.signature().map(|signature| signature.kind), pool) {
             (Some(Kind::ZfsMember), Some(pool)) => format!(

@@ -22,7 +22,7 @@ use self::activation::{Activation, KernelFacts, Refusal};
 use self::choice::Reason;
 use self::group::Group;
 use self::job::{End, Job, Key};
-use super::{Assembler, Requests, View};
+use super::{Assembler, Hold, Requests, View};
 use crate::command::{Action, Loudness};
 use crate::event::{CommandId, DevName, Failure, Outcome};
 use crate::explain::Node;
@@ -34,6 +34,9 @@ pub use conf::LvmConf;
 /// How long a volume waits for PVs of its group that it does not need itself, when degraded starts are never allowed:
 /// what they hold may be newer.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How long a device that cannot be read to its end keeps complete groups waiting.
+const READING: Duration = Duration::from_secs(1);
 
 /// What has become of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +58,8 @@ pub struct Lvm {
     held: BTreeSet<DevName>,
     /// When a volume may be started although PVs are missing.
     degraded_at: Option<Moment>,
+    /// When a complete group is started although devices are still being read.
+    unread_until: Option<Moment>,
     said: BTreeSet<String>,
 }
 
@@ -75,7 +80,7 @@ impl Lvm {
 
     /// Starts the next volume that is wanted and can be had. Returns whether one was started.
     fn choose(&mut self, view: View<'_>, requests: &mut Requests<'_>) -> bool {
-        self.degraded_at = None;
+        (self.degraded_at, self.unread_until) = (None, None);
         if !choice::may_want_any(view) {
             return false;
         }
@@ -138,6 +143,13 @@ impl Lvm {
                 return Attempt::Wait;
             }
             degraded = view.plan.degraded.is_some();
+        } else if view.table.is_reading() {
+            // What is there already may be a copy of a PV, with which lvm2 would refuse the group.
+            let until = view.last_change.after(READING);
+            if view.now < until {
+                self.unread_until = Some(until);
+                return Attempt::Wait;
+            }
         }
         match activation::activate(group.vg, &lv.name, &present, degraded, &facts) {
             Ok(plan) => Attempt::Start(plan),
@@ -194,6 +206,35 @@ impl Lvm {
             Some(End::Void) => {}
         }
         true
+    }
+
+    /// How the volumes and groups that the command line names stand.
+    fn named(&self, view: View<'_>) -> Hold {
+        let lvm = &view.plan.lvm;
+        if !lvm.enabled || lvm.vgs.is_empty() && lvm.lvs.is_empty() {
+            return Hold::No;
+        }
+        let conf = view.lvm_conf();
+        let groups = group::all(view.table, conf);
+        let names = lvm.vgs.iter().chain(lvm.lvs.iter().map(|(group, _)| group));
+        let of = |name: &String| {
+            let Some(group) = groups.iter().find(|group| group.vg.name == *name) else {
+                return Hold::Missing;
+            };
+            if group.obstacle(&groups, conf).is_some() {
+                return Hold::No;
+            }
+            let open = |lv: &&LogicalVolume| {
+                !self.volumes.contains_key(&key(group.vg, lv))
+                    && choice::wanted(view, conf, group.vg, lv, false).is_some()
+            };
+            match group.vg.lvs.iter().find(open) {
+                None => Hold::No,
+                Some(_) if group.is_complete() || self.job.is_some() => Hold::Working,
+                Some(_) => Hold::Missing,
+            }
+        };
+        names.map(of).max().unwrap_or(Hold::No)
     }
 
     /// Whether what was made last has been read, so that it is known not to be root.
@@ -289,8 +330,12 @@ impl Assembler for Lvm {
         self.root_has_failed(view)
     }
 
+    fn hold(&self, view: View<'_>) -> Hold {
+        self.named(view)
+    }
+
     fn deadline(&self) -> Option<Moment> {
-        self.degraded_at
+        self.degraded_at.into_iter().chain(self.unread_until).min()
     }
 
     fn explain(&self, view: View<'_>, device: &Device) -> Option<Node> {

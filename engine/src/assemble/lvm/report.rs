@@ -107,8 +107,14 @@ impl Lvm {
                         if view.plan.degraded.is_some() { "degraded start" } else { "a start without it" };
                     text.push_str(&format!(", waiting {left} s more before {what}"));
                 }
-                None if view.plan.degraded.is_none() => text.push_str(", and rootward.degraded=never"),
-                None => {}
+                None => match view.plan.degraded {
+                    None => text.push_str(", and rootward.degraded=never"),
+                    Some(grace) if !view.calm && is_covered(view, group) => {
+                        let grace = grace.as_secs();
+                        text.push_str(&format!(", degraded start {grace} s after the last new device"));
+                    }
+                    Some(_) => {}
+                },
             }
         }
         let mut node = Node::new(state, text);
@@ -174,6 +180,12 @@ impl Lvm {
             })
         })
     }
+}
+
+/// Whether the volume that `root=` names can be started degraded.
+fn is_covered(view: View<'_>, group: &Group<'_>) -> bool {
+    let named = group.vg.lvs.iter().find(|lv| choice::is_root(view, group.vg, lv));
+    named.is_some_and(|lv| uncovered(view, group, &lv.name).is_none())
 }
 
 /// Why the volume that `root=` names cannot even be started degraded.

@@ -264,6 +264,57 @@ fn these_and_only_these() {
     }
 }
 
+/// As dracut waits for `/dev/VG` and `/dev/VG/LV` of everything that is named.
+#[test]
+fn what_is_named_holds_the_root() {
+    let vg = group("vg", 'v', 1, "ab", &[("swap", 0), ("more", 1)]);
+    for line in ["rd.lvm.lv=vg/swap", "rd.lvm.vg=vg"] {
+        let mut script = script(line);
+        assert_eq!(mounted(&script.disk("sdr", root())), [""; 0], "{line}");
+        script.disk("sda", pv('a', Some(&vg)));
+        let mut actions = script.disk("sdb", pv('b', None));
+        let mut minor = 0;
+        while !created(&actions).is_empty() {
+            assert_eq!(mounted(&actions), [""; 0], "{line}");
+            actions = make(&mut script, minor, content(Kind::Swap, "x"));
+            minor += 1;
+        }
+        assert_eq!(
+            (mounted(&actions).as_slice(), minor),
+            (&["sdr".to_owned()][..], if line.contains("lv=") { 1 } else { 2 })
+        );
+    }
+    // What does not come holds it for a while only.
+    let mut script = script("rd.lvm.lv=vg/swap");
+    script.disk("sdr", root());
+    assert_eq!(mounted(&script.wait(9_900)), [""; 0]);
+    assert_eq!(mounted(&script.wait(200)), ["sdr"]);
+}
+
+/// A copy that is there already is seen before it is too late.
+#[test]
+fn a_complete_group_waits_for_devices_that_are_being_read() {
+    let vg = group("vg", 'v', 1, "a", &[("root", 0)]);
+    for copied in [true, false] {
+        let mut script = script("root=/dev/vg/root");
+        let facts = DeviceFacts { major: 8, minor: 99, size: 1 << 22, diskseq: 99, ..DeviceFacts::default() };
+        script.tell(Event::Device("sdz".into(), facts));
+        assert!(created(&script.disk("sda", pv('a', Some(&vg)))).is_empty());
+        if copied {
+            let id = script.asked(|action| matches!(action, Action::Identify(_))).unwrap();
+            let actions = script.tell(Event::Identified(id, pv('a', Some(&vg))));
+            assert!(
+                created(&actions).is_empty() && why(&script).contains("one is a copy"),
+                "{}",
+                why(&script)
+            );
+        } else {
+            assert!(created(&script.wait(900)).is_empty());
+            assert_eq!(created(&script.wait(200)), ["vg-root"], "a disk that hangs is nothing to wait for");
+        }
+    }
+}
+
 #[test]
 fn a_missing_pv_without_redundancy_is_waited_for_and_explained() {
     let mut script = script("root=/dev/vg/root degraded=6");
@@ -499,7 +550,7 @@ fn a_volume_on_a_volume() {
 fn root_found_elsewhere_does_not_leave_a_volume_half_made() {
     let mut vg = group("vg", 'v', 1, "ab", &[]);
     mirror(&mut vg, "data");
-    let mut script = script("rd.lvm.vg=vg");
+    let mut script = script("rd.auto=1");
     script.disk("sda", pv('a', Some(&vg)));
     script.disk("sdb", pv('b', Some(&vg)));
     assert!(script.disk("sdc", root()).iter().any(is_mount));

@@ -390,10 +390,15 @@ impl Assembler for Md {
 
     fn hold(&self, view: View<'_>) -> Hold {
         if view.plan.md.wait_clean && !running(view.table).is_subset(&self.clean) {
-            Hold::Working
-        } else {
-            Hold::No
+            return Hold::Working;
         }
+        let named = view.plan.md.uuids.iter().filter(|_| view.plan.md.enabled);
+        let state = |uuid: &[u8; 16]| match self.arrays.get(uuid).map(|array| &array.stage) {
+            Some(Stage::Started(_) | Stage::Failed(..)) => Hold::No,
+            Some(Stage::Loading(_) | Stage::Starting(..)) => Hold::Working,
+            _ => Hold::Missing,
+        };
+        named.map(state).max().unwrap_or(Hold::No)
     }
 
     fn deadline(&self) -> Option<Moment> {
