@@ -38,6 +38,8 @@ pub fn for_bitlocker(cipher: Option<&str>) -> Vec<String> {
         names.crypto(algorithm);
     }
     names.add("algif_aead");
+    // Where the volume's own header and metadata lie, what is mapped reads as zeros.
+    names.add("dm-zero");
     names.0
 }
 

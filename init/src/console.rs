@@ -52,8 +52,8 @@ struct Question {
 pub struct Consoles {
     terminals: Vec<Terminal>,
     question: Option<Question>,
-    /// Whether a question may lower the console log level.
-    lowers_loglevel: bool,
+    /// Whether these are the kernel's consoles: a question takes new ones in and lowers the console log level.
+    follows_kernel: bool,
     /// The console log level to go back to.
     loglevel: Option<u32>,
     /// Watches the terminals while a question is open, or something waits to be shown.
@@ -76,21 +76,33 @@ impl Consoles {
     ///
     /// If the kernel gives no descriptor to wait with. A machine without a console is no error.
     pub fn open() -> Result<Consoles> {
-        let listed = fs::read_to_string("/proc/consoles").unwrap_or_default();
-        let mut terminals: Vec<Terminal> = Vec::new();
-        for (name, _) in listed_terminals(&listed) {
-            match Terminal::open(&format!("/dev/{name}")) {
-                Ok(terminal) => terminals.push(terminal),
-                Err(errno) => log::debug!("console {name} cannot be used for input: {errno}"),
-            }
-        }
-        if terminals.is_empty() {
+        let mut consoles = Consoles::of(Vec::new())?;
+        consoles.take_new();
+        if consoles.terminals.is_empty() {
             match Terminal::open("/dev/console") {
-                Ok(terminal) => terminals.push(terminal),
+                Ok(terminal) => consoles.terminals.push(terminal),
                 Err(errno) => log::info!("no console to ask questions on: {errno}"),
             }
         }
-        Consoles::of(terminals)
+        Ok(consoles)
+    }
+
+    /// Opens what the kernel lists and is not open yet: some consoles appear with the driver of their device.
+    fn take_new(&mut self) {
+        if !self.follows_kernel {
+            return;
+        }
+        let listed = fs::read_to_string("/proc/consoles").unwrap_or_default();
+        for (name, _) in listed_terminals(&listed) {
+            let path = format!("/dev/{name}");
+            if self.terminals.iter().any(|terminal| terminal.path == path) {
+                continue;
+            }
+            match Terminal::open(&path) {
+                Ok(terminal) => self.terminals.push(terminal),
+                Err(errno) => log::debug!("console {name} cannot be used for input: {errno}"),
+            }
+        }
     }
 
     fn of(terminals: Vec<Terminal>) -> Result<Consoles> {
@@ -99,7 +111,7 @@ impl Consoles {
             .context(|| "make an event descriptor".to_owned())?;
         epoll::add(&watch, &bell, epoll::EventData::new_u64(0), epoll::EventFlags::IN)
             .context(|| "watch an event descriptor".to_owned())?;
-        Ok(Consoles { terminals, question: None, lowers_loglevel: true, loglevel: None, watch, bell })
+        Ok(Consoles { terminals, question: None, follows_kernel: true, loglevel: None, watch, bell })
     }
 
     /// Asks for a secret on every console; `: ` is appended to the prompt, and the note stands in a line before
@@ -119,6 +131,7 @@ impl Consoles {
             return;
         }
         self.question = Some(question);
+        self.take_new();
         self.lower_loglevel();
         self.show_question(true);
         if self.terminals.iter().any(|terminal| !terminal.ahead.is_empty()) {
@@ -287,7 +300,7 @@ impl Consoles {
     }
 
     fn lower_loglevel(&mut self) {
-        if !self.lowers_loglevel || self.loglevel.is_some() {
+        if !self.follows_kernel || self.loglevel.is_some() {
             return;
         }
         let current =

@@ -28,6 +28,8 @@ pub enum Tree {
     Probe,
     /// A full Debian.
     Debian(Release),
+    /// The same with more packages.
+    DebianWith(Release, &'static [&'static str]),
 }
 
 /// Disks that the builder VM makes in one go with the real tools.
@@ -143,9 +145,9 @@ impl Bed {
                 let content = disk::plain_ext4(&tree, "luks-content", &self.cache)?;
                 self.encrypted("luks", &content, 192, "")
             }
-            Disk::Debian(release) => self.debian(*release),
+            Disk::Debian(release) => self.debian(*release, &[]),
             Disk::DebianLuks(release) => {
-                let content = self.debian(*release)?;
+                let content = self.debian(*release, &[])?;
                 let crypttab = format!("{DEBIAN_LUKS_NAME} UUID={LUKS_UUID} none luks");
                 let change = format!(
                     "echo '/dev/mapper/{DEBIAN_LUKS_NAME} / ext4 defaults 0 1' >/new/etc/fstab\n\
@@ -173,7 +175,8 @@ impl Bed {
             Tree::Probe => {
                 disk::plain_ext4(&self.probe_root("built", "sbin/init")?, "built-content", &self.cache)?
             }
-            Tree::Debian(release) => self.debian(release)?,
+            Tree::Debian(release) => self.debian(release, &[])?,
+            Tree::DebianWith(release, more) => self.debian(release, more)?,
         };
         let script = format!("PLAIN_UUID={PLAIN_UUID}\n{FILL}{}", recipe.script);
         let mut targets: Vec<(&str, u64)> =
@@ -200,15 +203,17 @@ impl Bed {
         rootfs::probe_root(marker, init, &self.kernels, &self.guest, &self.cache)
     }
 
-    fn debian(&self, release: Release) -> Result<PathBuf, Error> {
+    fn debian(&self, release: Release, more: &[&'static str]) -> Result<PathBuf, Error> {
         // Each release with its own kernel, as its users have it.
         let series = match release {
             Release::Bookworm => Series::V6_1,
             Release::Trixie => Series::V6_12,
         };
         let fstab = format!("UUID={PLAIN_UUID}");
-        let tree = rootfs::debian_root(release, self.kernel(series)?, &fstab, &self.guest, &self.cache)?;
-        disk::plain_ext4(&tree, &format!("debian{}", release.number()), &self.cache)
+        let kernel = self.kernel(series)?;
+        let tree = rootfs::debian_root(release, more, kernel, &fstab, &self.guest, &self.cache)?;
+        let name = [&[release.number()], more].concat().join("-");
+        disk::plain_ext4(&tree, &format!("debian{name}"), &self.cache)
     }
 
     /// A LUKS2 disk of `size` MiB with a copy of the ext4 image `content`, after `change` was run on it.

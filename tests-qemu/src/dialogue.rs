@@ -17,7 +17,7 @@ pub enum Step {
     Expect(String),
     /// Types a line.
     Type(String),
-    /// Types a line on the second serial line.
+    /// Types a line on the second console.
     TypeElsewhere(String),
     /// Lets guest time pass; for what is about lateness itself.
     Pause(Duration),
@@ -81,12 +81,12 @@ pub fn hold(mut guest: Guest, steps: &[Step], patience: Duration) -> Result<Conv
                     if let (None, Some(listener)) = (&console2, &guest.console2) {
                         let (stream, _) = listener
                             .accept()
-                            .map_err(|error| Error::Bed(format!("the second serial line: {error}")))?;
+                            .map_err(|error| Error::Bed(format!("the second console: {error}")))?;
                         console2 = Some(stream);
                     }
                     let mut stream = console2
                         .as_ref()
-                        .ok_or_else(|| Error::Bed("there is no second serial line".to_owned()))?;
+                        .ok_or_else(|| Error::Bed("there is no second console".to_owned()))?;
                     stream
                         .write_all(format!("{line}\n").as_bytes())
                         .map_err(|error| Error::Bed(format!("typing {line:?}: {error}")))?;

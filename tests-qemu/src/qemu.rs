@@ -4,12 +4,12 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 
 use crate::Error;
 use crate::accel::Accel;
-use crate::program::program;
+use crate::program::{output, program};
 use crate::verdict::PORT;
 
 /// How a disk is attached.
@@ -21,10 +21,13 @@ pub enum Bus {
     VirtioScsi,
     /// /dev/nvmeXn1
     Nvme,
+    /// Twice /dev/sdX, behind two virtio-scsi controllers: two paths to one unit. Their QEMU ids are `pathNa` and
+    /// `pathNb`, N being the drive's place in the list.
+    TwoPaths,
 }
 
 impl Bus {
-    /// All of them.
+    /// Those with a single path.
     pub const ALL: [Self; 3] = [Self::VirtioBlk, Self::VirtioScsi, Self::Nvme];
 
     /// Short name, as used in scenario names.
@@ -34,6 +37,7 @@ impl Bus {
             Self::VirtioBlk => "virtio",
             Self::VirtioScsi => "scsi",
             Self::Nvme => "nvme",
+            Self::TwoPaths => "paths",
         }
     }
 
@@ -42,7 +46,7 @@ impl Bus {
     pub fn first_disk(self) -> &'static str {
         match self {
             Self::VirtioBlk => "/dev/vda",
-            Self::VirtioScsi => "/dev/sda",
+            Self::VirtioScsi | Self::TwoPaths => "/dev/sda",
             Self::Nvme => "/dev/nvme0n1",
         }
     }
@@ -52,7 +56,7 @@ impl Bus {
     pub fn first_partition(self) -> &'static str {
         match self {
             Self::VirtioBlk => "/dev/vda1",
-            Self::VirtioScsi => "/dev/sda1",
+            Self::VirtioScsi | Self::TwoPaths => "/dev/sda1",
             Self::Nvme => "/dev/nvme0n1p1",
         }
     }
@@ -79,7 +83,7 @@ pub struct Machine {
     pub kernel: PathBuf,
     /// Initramfs.
     pub initrd: PathBuf,
-    /// Kernel command line; the console is added. `console=ttyS1` in it brings a second serial line, whose output goes
+    /// Kernel command line; the console is added. `console=hvc0` in it brings a second console, whose output goes
     /// to `console2.log`.
     pub cmdline: String,
     /// Memory in MiB.
@@ -107,7 +111,7 @@ pub struct Guest {
     pub console: Receiver<Said>,
     /// QEMU connects here.
     pub monitor: UnixListener,
-    /// QEMU connects its second serial line here, if it has one.
+    /// QEMU connects its second console here, if it has one.
     pub console2: Option<UnixListener>,
 }
 
@@ -135,14 +139,13 @@ impl Machine {
         command.args(["-serial", "chardev:console"]);
         command.args(["-chardev", &format!("socket,id=monitor,path={}", socket.display())]);
         command.args(["-mon", "chardev=monitor,mode=control"]);
-        let console2 = match self.cmdline.contains("console=ttyS1") {
+        let console2 = match self.cmdline.contains("console=hvc0") {
             true => {
                 let path = socket.with_extension("console2");
                 let log = directory.join("console2.log");
                 let listener = UnixListener::bind(&path).map_err(Error::io(&path))?;
                 let (path, log) = (path.display(), log.display());
                 command.args(["-chardev", &format!("socket,id=console2,path={path},logfile={log}")]);
-                command.args(["-serial", "chardev:console2"]);
                 Some(listener)
             }
             false => None,
@@ -150,13 +153,23 @@ impl Machine {
         command.args(["-chardev", &format!("file,id=verdict,path={}", verdict.display())]);
         command.args(["-device", "virtio-serial-pci", "-device"]);
         command.arg(format!("virtserialport,chardev=verdict,name={PORT}"));
+        if console2.is_some() {
+            command.args(["-device", "virtconsole,chardev=console2"]);
+        }
         command.args(["-object", "rng-builtin,id=rng", "-device", "virtio-rng-pci,rng=rng"]);
         if self.drives.iter().any(|drive| drive.bus == Bus::VirtioScsi) {
             command.args(["-device", "virtio-scsi-pci,id=scsi"]);
         }
+        if self.drives.iter().any(|drive| drive.bus == Bus::TwoPaths) {
+            command.args(["-device", "virtio-scsi-pci,id=a", "-device", "virtio-scsi-pci,id=b"]);
+        }
         // A free slot for disks that are plugged in later.
         command.args(["-device", "pcie-root-port,id=slot0,chassis=1,slot=1"]);
         for (number, drive) in self.drives.iter().enumerate() {
+            if drive.bus == Bus::TwoPaths {
+                two_paths(&mut command, number, &drive.image, directory)?;
+                continue;
+            }
             let snapshot = if drive.lasting { "off" } else { "on" };
             let image = drive.image.display();
             command.arg("-drive").arg(format!(
@@ -166,7 +179,7 @@ impl Machine {
                 let device = match drive.bus {
                     Bus::VirtioBlk => format!("virtio-blk-pci,drive=disk{number},serial=rw{number}"),
                     Bus::VirtioScsi => format!("scsi-hd,bus=scsi.0,drive=disk{number},serial=rw{number}"),
-                    Bus::Nvme => format!("nvme,drive=disk{number},serial=rw{number}"),
+                    Bus::Nvme | Bus::TwoPaths => format!("nvme,drive=disk{number},serial=rw{number}"),
                 };
                 command.args(["-device", &device]);
             }
@@ -194,6 +207,26 @@ impl Machine {
         });
         Ok(Guest { child, keyboard, console, monitor, console2 })
     }
+}
+
+/// A disk that is attached twice. QEMU's own throw-away overlays belong to one device only, so here it is a file.
+fn two_paths(command: &mut Command, number: usize, image: &Path, directory: &Path) -> Result<(), Error> {
+    let overlay = directory.join(format!("disk{number}.qcow2"));
+    let mut make = program("qemu-img");
+    make.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(image).arg(&overlay);
+    output(&mut make)?;
+    command.arg("-blockdev").arg(format!(
+        "driver=qcow2,node-name=disk{number},discard=unmap,file.driver=file,file.filename={}",
+        overlay.display()
+    ));
+    for path in ["a", "b"] {
+        command.arg("-device").arg(format!(
+            "scsi-hd,bus={path}.0,id=path{number}{path},drive=disk{number},share-rw=on,serial=rw{number},\
+             wwn={:#x}",
+            0x5000_c500_0000_0000_u64 + number as u64
+        ));
+    }
+    Ok(())
 }
 
 impl Guest {

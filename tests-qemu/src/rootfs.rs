@@ -134,15 +134,16 @@ pub fn bootstrap(suite: &str, wanted: &[&str], cache: &Cache) -> Result<PathBuf,
     })
 }
 
-/// The tree of a full Debian with the checker as a unit, for `kernel`. Root is `fstab_root` in its fstab.
+/// The tree of a full Debian, and more packages, with the checker as a unit, for `kernel`. Root is `fstab_root` in its fstab.
 pub fn debian_root(
     release: Release,
+    more_packages: &[&'static str],
     kernel: &Kernel,
     fstab_root: &str,
     guest: &GuestPrograms,
     cache: &Cache,
 ) -> Result<PathBuf, Error> {
-    let base = bootstrap(release.suite(), &release.packages(), cache)?;
+    let base = bootstrap(release.suite(), &[release.packages(), more_packages.to_vec()].concat(), cache)?;
     let recipe =
         format!("{}\n{}\n{fstab_root}\n{}", base.display(), kernel.package, debian::sha256(&guest.checker)?)
             + UNIT

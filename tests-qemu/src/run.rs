@@ -235,7 +235,7 @@ fn run_boot(boot: &Boot, bed: &Bed, directory: &Path) -> Result<(Seen, Vec<Strin
     };
     let mut console = conversation.console;
     if let Ok(second) = fs::read(directory.join("console2.log")) {
-        console += "\n--- second serial line ---\n";
+        console += "\n--- second console ---\n";
         console += &String::from_utf8_lossy(&second);
     }
     let seen = Seen { console, verdict, end: conversation.end, dump };

@@ -154,7 +154,7 @@ impl Boot {
         self
     }
 
-    /// Types a line on the second serial line (`console=ttyS1`).
+    /// Types a line on the second console (`console=hvc0`).
     #[must_use]
     pub fn types_elsewhere(mut self, line: &str) -> Self {
         self.steps.push(Step::TypeElsewhere(line.to_owned()));

@@ -56,6 +56,8 @@ pub struct Luks {
     waiting_for_key: Option<Moment>,
     /// Remarks that were made already.
     said: BTreeSet<String>,
+    /// Remarks still to be made.
+    unsaid: Vec<String>,
 }
 
 impl Luks {
@@ -187,6 +189,7 @@ impl Assembler for Luks {
         if !view.plan.luks.enabled {
             return;
         }
+        self.finish(requests);
         self.choose(view, requests);
         while self.attempt(view, requests) {}
         self.ask(view, requests);
@@ -249,6 +252,7 @@ impl Assembler for Luks {
             }
             (State::Opening(..), Err(Failure::WrongSecret)) => container.state = State::Locked,
             (State::Opening(..), Err(failure)) => {
+                self.unsaid.push(format!("{name} cannot be opened as {}: {failure}", container.name));
                 container.state = State::Broken(failure.to_string());
                 let broken = name.clone();
                 self.twins.retain(|_, first| *first != broken);
@@ -352,6 +356,12 @@ impl Assembler for Luks {
         for container in self.containers.values_mut().filter(|one| one.keysource && one.state == State::Open)
         {
             container.state = State::Closing(requests.ask(Action::RemoveDm(container.name.clone())));
+        }
+    }
+
+    fn finish(&mut self, requests: &mut Requests<'_>) {
+        for remark in self.unsaid.drain(..) {
+            requests.ask(Action::Say(Loudness::Error, remark));
         }
     }
 

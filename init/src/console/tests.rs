@@ -73,7 +73,7 @@ fn person() -> (Person, String) {
 fn consoles(paths: &[&str]) -> Consoles {
     let terminals = paths.iter().map(|path| Terminal::open(path).expect("terminal")).collect();
     // The log level of the machine that runs the tests is left alone.
-    Consoles { lowers_loglevel: false, ..Consoles::of(terminals).expect("consoles") }
+    Consoles { follows_kernel: false, ..Consoles::of(terminals).expect("consoles") }
 }
 
 /// What the event loop does: wait for the one descriptor, then take.

@@ -255,8 +255,8 @@ fn three() -> Scenario {
 fn two_consoles() -> Scenario {
     let boot = Boot::new(
         KERNEL,
-        image(&[]),
-        format!("console=ttyS1 console=ttyS0 root=UUID={PLAIN_UUID} ro rd.luks.uuid={LUKS_UUID}"),
+        image(&["virtio_console"]),
+        format!("console=hvc0 console=ttyS0 root=UUID={PLAIN_UUID} ro rd.luks.uuid={LUKS_UUID}"),
     )
     .disk(Disk::Luks, Bus::VirtioBlk)
     .expect("Passphrase for")
@@ -267,7 +267,7 @@ fn two_consoles() -> Scenario {
     .never_shows("wrong over there")
     .never_shows(PASSPHRASE)
     .check("the second line asks, too", |seen| {
-        let second = seen.console.split("--- second serial line ---").nth(1).unwrap_or_default();
+        let second = seen.console.split("--- second console ---").nth(1).unwrap_or_default();
         ensure(second.matches("Passphrase for vda").count() >= 2, || second.to_owned())
     });
     Scenario::new("luks-two-consoles", root_is(handed_over(boot), "dm-0", "ext4", false))

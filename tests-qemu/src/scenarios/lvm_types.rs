@@ -36,10 +36,10 @@ fn boot(recipe: &Arc<Recipe>, cmdline: &str) -> Boot {
     same_devices(healthy(boot))
 }
 
-/// The root is a thin volume; `rd.auto=1` brings up everything else.
+/// The root is a thin volume; everything else comes up because its group is named.
 fn all_types() -> Scenario {
     let recipe = recipe("lvm-types", include_str!("lvm_types.sh"), 560);
-    Scenario::new("debian13-lvm-types", boot(&recipe, "root=/dev/all/root ro rd.auto=1"))
+    Scenario::new("debian13-lvm-types", boot(&recipe, "root=/dev/all/root ro rd.lvm.vg=all"))
 }
 
 /// The root is a write-back cache over RAID 1; nothing else of the group comes up.

@@ -15,6 +15,7 @@ mod lvm_types;
 mod md;
 mod memory;
 mod multi_device;
+mod multipath;
 mod root_forms;
 mod stacks;
 mod timing;
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Scenario> {
     let mut all = distribution::scenarios();
     all.extend(lvm::scenarios());
     all.extend(lvm_types::scenarios());
+    all.extend(multipath::scenarios());
     all.extend(memory::scenarios());
     all.extend(crypt::scenarios());
     all.extend(luks::scenarios());
@@ -47,41 +49,13 @@ pub fn all() -> Vec<Scenario> {
 /// names them as left out. What passes is taken off this list.
 const UNPROVEN: &[&str] = &[
     "debian13-lvm-types-6.12",
-    "debian13-lvm-cached-root-6.12",
-    "debian12-lvm-6.1",
-    "debian13-luks-lvm-6.12",
     "lvm-mirror-degraded-6.12",
-    "lvm-missing-pv-6.12",
-    "lvm-damaged-metadata-6.12",
     "lvm-duplicate-pv-6.12",
     "crypt-foreign-formats-6.12",
-    "luks-memory-6.12",
-    "luks-late-key-stick-6.12",
     "luks-two-consoles-6.12",
-    "luks-wrong-to-the-limit-6.12",
-    "md-debian13-6.12",
     "md-levels-6.1",
-    "md-incomplete-6.1",
-    "md-accidents-6.12",
-    "md-at-once-6.12",
-    "md-never-degraded-6.12",
     "verity-6.12",
-    "integrity-6.12",
-    "btrfs-two-devices-6.12",
     "bcache-6.12",
-    "stack-md-lvm-part-6.12",
-    "stack-md-lvm-luks-6.12",
-    "stack-md-lvm-md-part-md-6.12",
-    "stack-lvm-lvm-luks-part-6.12",
-    "stack-md-lvm-md-luks-6.12",
-    "stack-md-md-luks-lvm-6.12",
-    "stack-lvm-luks-luks-luks-md-6.12",
-    "stack-luks-md-luks-md-6.12",
-    "stack-md-luks-part-md-lvm-6.12",
-    "stack-part-lvm-lvm-luks-6.12",
-    "stack-luks-md-part-lvm-6.12",
-    "stack-part-lvm-lvm-luks-lvm-6.12",
-    "bios-raid-dm-6.12",
 ];
 
 /// Whether a scenario was never seen to pass.

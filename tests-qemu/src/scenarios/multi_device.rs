@@ -86,7 +86,7 @@ fn bcache() -> Scenario {
         "bcache",
         vec!["bcache-tools"],
         "modprobe bcache\n\
-         make-bcache -B $A -C $B\n\
+         make-bcache --bucket 64k -B $A -C $B\n\
          for disk in $A $B; do echo $disk >/sys/fs/bcache/register || true; done\n\
          for second in 1 2 3 4 5 6 7 8 9 10; do test -b /dev/bcache0 && break; sleep 1; done\n\
          fill /dev/bcache0\n\

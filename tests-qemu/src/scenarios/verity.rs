@@ -32,6 +32,8 @@ fn verity_disks() -> Arc<Recipe> {
         name: "verity".to_owned(),
         script: "\
 printf 'label: gpt\\nsize=120M\\nsize=8M\\nsize=16M\\n' | sfdisk -q $DISK
+# Blocks as large as those of the hashes.
+eval \"$(declare -f fill | sed 's/mke2fs/mke2fs -b 4096/')\"
 fill ${DISK}1
 veritysetup format --uuid 6a1e7c5d-0001-4000-8000-c0ffee0000d1 --salt 00ff11ee --fec-device ${DISK}3 ${DISK}1 ${DISK}2 >said
 HASH=$(sed -n 's/^Root hash:[ \\t]*//p' said)

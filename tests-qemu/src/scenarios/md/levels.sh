@@ -43,4 +43,6 @@ for array in /dev/md*; do if [ -b "$array" ]; then mdadm --run "$array" || true;
 dump incomplete
 cat /proc/mdstat
 stop_all
+# What is named is waited for.
+echo "NAMED=$(sed -n 's/^map [^ ]* [^ ]* \([^ ]*\) .*/rd.md.uuid=\1/p' /tmp/dump | sort -u | tr '\n' ' ')" >>/tmp/dump
 dd if=/tmp/dump of=$DUMP bs=64K conv=notrunc status=none

@@ -65,9 +65,9 @@ fn levels_image() -> Image {
 
 /// Every level and every version of metadata, in one machine.
 fn levels() -> Scenario {
-    let boot = Boot::new(Series::V6_1, levels_image(), format!("root=UUID={PLAIN_UUID} ro rd.auto=1"));
+    let boot = Boot::new(Series::V6_1, levels_image(), format!("root=UUID={PLAIN_UUID} ro ${{NAMED}}"));
+    // Root may be there before the last array: what is named holds it.
     let boot = attached(boot, &levels_recipe(), &["A", "B", "C", "D"]).never_shows("degraded");
-    // Root may be there before the last array: the hand-over waits for what has begun.
     Scenario::new("md-levels", on_array(handed_over(as_mdadm(boot, "whole", &[], &[]))))
 }
 
