@@ -23,6 +23,7 @@ pub mod md;
 pub mod member;
 mod probe;
 pub mod read;
+pub mod scsi_id;
 mod squashfs;
 mod swap;
 mod text;

@@ -149,7 +149,7 @@ impl Builder<'_> {
 }
 
 fn drive(image: PathBuf, lasting: bool) -> Drive {
-    Drive { image, bus: Bus::VirtioBlk, plugged: true, lasting }
+    Drive { image, bus: Bus::VirtioBlk, serial: None, plugged: true, lasting }
 }
 
 /// Key for recipes: the content of a file by its hash.

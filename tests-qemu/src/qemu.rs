@@ -69,6 +69,8 @@ pub struct Drive {
     pub image: PathBuf,
     /// How it is attached.
     pub bus: Bus,
+    /// Serial number; without one it is `rwN`, N being the place in the list.
+    pub serial: Option<&'static str>,
     /// Attached at start; a drive that is not waits for `device_add` with `drive=diskN`, N being its
     /// place in the list.
     pub plugged: bool,
@@ -165,9 +167,11 @@ impl Machine {
         }
         // A free slot for disks that are plugged in later.
         command.args(["-device", "pcie-root-port,id=slot0,chassis=1,slot=1"]);
+        let mut units = 0;
         for (number, drive) in self.drives.iter().enumerate() {
             if drive.bus == Bus::TwoPaths {
-                two_paths(&mut command, number, &drive.image, directory)?;
+                two_paths(&mut command, (number, units), &drive.image, directory)?;
+                units += 1;
                 continue;
             }
             let snapshot = if drive.lasting { "off" } else { "on" };
@@ -176,10 +180,11 @@ impl Machine {
                 "file={image},format=raw,if=none,id=disk{number},snapshot={snapshot},cache=unsafe,discard=unmap"
             ));
             if drive.plugged {
+                let serial = drive.serial.map_or_else(|| format!("rw{number}"), str::to_owned);
                 let device = match drive.bus {
-                    Bus::VirtioBlk => format!("virtio-blk-pci,drive=disk{number},serial=rw{number}"),
-                    Bus::VirtioScsi => format!("scsi-hd,bus=scsi.0,drive=disk{number},serial=rw{number}"),
-                    Bus::Nvme | Bus::TwoPaths => format!("nvme,drive=disk{number},serial=rw{number}"),
+                    Bus::VirtioBlk => format!("virtio-blk-pci,drive=disk{number},serial={serial}"),
+                    Bus::VirtioScsi => format!("scsi-hd,bus=scsi.0,drive=disk{number},serial={serial}"),
+                    Bus::Nvme | Bus::TwoPaths => format!("nvme,drive=disk{number},serial={serial}"),
                 };
                 command.args(["-device", &device]);
             }
@@ -209,8 +214,14 @@ impl Machine {
     }
 }
 
-/// A disk that is attached twice. QEMU's own throw-away overlays belong to one device only, so here it is a file.
-fn two_paths(command: &mut Command, number: usize, image: &Path, directory: &Path) -> Result<(), Error> {
+/// A disk that is attached twice, given its place among all drives and among those with two paths. QEMU's own throw-away
+/// overlays belong to one device only, so here it is a file.
+fn two_paths(
+    command: &mut Command,
+    (number, unit): (usize, u64),
+    image: &Path,
+    directory: &Path,
+) -> Result<(), Error> {
     let overlay = directory.join(format!("disk{number}.qcow2"));
     let mut make = program("qemu-img");
     make.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(image).arg(&overlay);
@@ -223,7 +234,7 @@ fn two_paths(command: &mut Command, number: usize, image: &Path, directory: &Pat
         command.arg("-device").arg(format!(
             "scsi-hd,bus={path}.0,id=path{number}{path},drive=disk{number},share-rw=on,serial=rw{number},\
              wwn={:#x}",
-            0x5000_c500_0000_0000_u64 + number as u64
+            0x5000_c500_0000_0000_u64 + unit
         ));
     }
     Ok(())

@@ -214,7 +214,13 @@ fn run_boot(boot: &Boot, bed: &Bed, directory: &Path) -> Result<(Seen, Vec<Strin
         if dump.is_empty() {
             dump = bed.dump(&disk.disk)?;
         }
-        drives.push(Drive { image, bus: disk.bus, plugged: disk.plugged, lasting: false });
+        drives.push(Drive {
+            image,
+            bus: disk.bus,
+            serial: disk.serial,
+            plugged: disk.plugged,
+            lasting: false,
+        });
     }
     let machine = Machine {
         kernel: kernel.vmlinuz.clone(),

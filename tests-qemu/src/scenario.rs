@@ -48,6 +48,8 @@ pub struct Attached {
     pub disk: Disk,
     /// How it is attached.
     pub bus: Bus,
+    /// Serial number, where it matters.
+    pub serial: Option<&'static str>,
     /// There from the start, or plugged in by a step.
     pub plugged: bool,
 }
@@ -129,14 +131,23 @@ impl Boot {
     /// Attaches a disk.
     #[must_use]
     pub fn disk(mut self, disk: Disk, bus: Bus) -> Self {
-        self.disks.push(Attached { disk, bus, plugged: true });
+        self.disks.push(Attached { disk, bus, serial: None, plugged: true });
+        self
+    }
+
+    /// Gives the disk that was attached last this serial number.
+    #[must_use]
+    pub fn serial(mut self, serial: &'static str) -> Self {
+        if let Some(disk) = self.disks.last_mut() {
+            disk.serial = Some(serial);
+        }
         self
     }
 
     /// A disk that is not there at the start; see [`Self::plug`].
     #[must_use]
     pub fn absent_disk(mut self, disk: Disk, bus: Bus) -> Self {
-        self.disks.push(Attached { disk, bus, plugged: false });
+        self.disks.push(Attached { disk, bus, serial: None, plugged: false });
         self
     }
 

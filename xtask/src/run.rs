@@ -43,6 +43,7 @@ pub fn run() -> Result<(), Failure> {
             bus: Bus::VirtioBlk,
             plugged: true,
             lasting: false,
+            serial: None,
         }],
     };
     say(&format!("booting Linux {} under {:?}", kernel.version, bed.accel));

@@ -130,7 +130,7 @@ fn degraded() -> Scenario {
         as_lvm2_made(boot(&format!("root=UUID={PLAIN_UUID}")).disk(recipe.disk("D2"), Bus::VirtioBlk))
             .never_shows("DEGRADED");
     let graceful = boot("root=/dev/vg/root rootward.degraded=4")
-        .expect("before degraded start")
+        .expect("degraded start")
         .shows("vg/root is started DEGRADED");
     let at_once = boot("root=/dev/vg/root rootward.degraded=0").shows("vg/root is started DEGRADED");
     Scenario {

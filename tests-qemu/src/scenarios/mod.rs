@@ -7,6 +7,7 @@ mod ata_raid;
 mod bare;
 mod crypt;
 mod distribution;
+mod external_raid;
 mod failures;
 mod handoff;
 mod luks;
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(stacks::scenarios());
     all.extend(root_forms::scenarios());
     all.extend(ata_raid::scenarios());
+    all.extend(external_raid::scenarios());
     all.extend(bare::scenarios());
     all
 }

@@ -1,6 +1,7 @@
 //! Multipath: two paths to one unit, as the real root's multipath-tools would make of them, and a path that fails.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -60,7 +61,12 @@ fn partition() -> Scenario {
 fn path_lost() -> Scenario {
     let mut boot = boot("rd.break=pre-mount").expect(PROMPT);
     boot.steps.push(Step::Monitor("device_del", json!({ "id": "path0a" })));
-    let boot = boot.expect("Synchronizing SCSI cache").types("continue");
+    let boot = boot
+        .pause(Duration::from_secs(8))
+        .types("why")
+        .expect(&format!("1 path of {WWID}"))
+        .expect(PROMPT)
+        .types("continue");
     Scenario::new("multipath-path-lost", on_the_map(handed_over(boot), 1))
 }
 

@@ -1,0 +1,139 @@
+//! Intel and DDF volumes: containers made by mdadm, started through md, taken over by the real root's mdmon.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::distribution::healthy;
+use super::handoff::{handed_over, root_device};
+use crate::bed::{Recipe, Tree};
+use crate::disk::PLAIN_UUID;
+use crate::image::Image;
+use crate::kernel::Series;
+use crate::qemu::Bus;
+use crate::rootfs::Release;
+use crate::scenario::{Boot, Scenario, ensure, equal};
+use crate::verdict::Verdict;
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    vec![debian(), intel(), ddf()]
+}
+
+/// A container of two disks with a mirror in it. `$DUMP` says what mdadm says of them: the container's UUID and the
+/// volume's.
+///
+/// mdadm takes the names of the builder's nodes for Intel's serial numbers, since virtual disks have none that it could
+/// read.
+fn recipe(format: &str, tree: Tree, size: u64) -> Arc<Recipe> {
+    let script = format!(
+        "\
+export IMSM_NO_PLATFORM=1 IMSM_DEVNAME_AS_SERIAL=1
+modprobe -a md-mod raid1
+mkdir -p /run/mdadm
+echo $A $B
+mdadm --create /dev/md/box --run --metadata={format} --raid-devices=2 $A $B
+mdadm --create /dev/md/root --run --level=1 --raid-devices=2 --assume-clean --size=$(({size} * 1024 - 40960)) /dev/md/box
+cat /proc/mdstat
+fill /dev/md/root named
+sync
+mdadm --wait-clean --scan || true
+mdadm --detail --export /dev/md/box | sed -n 's/^MD_UUID/box/p' >noted
+mdadm --detail --export /dev/md/root | sed -n 's/^MD_UUID/root/p' >>noted
+cat noted; cat noted >$DUMP
+mdadm --stop /dev/md/root
+mdadm --stop /dev/md/box
+mdadm --examine $A
+"
+    );
+    let named = match tree {
+        Tree::Probe => "named() { :; }\n",
+        _ => {
+            "named() {
+    printf 'mdadm --detail /dev/md/root\\npgrep -a mdmon\\ncat /proc/mdstat\\n' >/new/etc/rootward-commands
+}
+"
+        }
+    };
+    Arc::new(Recipe {
+        name: format!("external-{format}"),
+        script: format!("{named}{script}"),
+        tree,
+        disks: ["A", "B"].map(|disk| (disk.to_owned(), size)).to_vec(),
+        packages: Vec::new(),
+        kernel: None,
+    })
+}
+
+/// Root is on the volume of the container that mdadm made.
+fn on_the_volume(boot: Boot, format: &'static str, members: usize) -> Boot {
+    boot.check("root is on the volume, under mdadm's names", move |seen| {
+        let verdict = seen.verdict.as_ref().ok_or("no verdict arrived")?;
+        let root = root_device(verdict)?;
+        let noted = |name: &str| {
+            let line = seen.dump.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            line.unwrap_or_default().trim_matches('\0').to_owned()
+        };
+        let array = verdict.arrays.get(&root).ok_or_else(|| format!("{root} is no array"))?;
+        let attribute = |name: &str| array.get(name).map_or("", |value| value.trim()).to_owned();
+        equal(&attribute("md/level"), "raid1")?;
+        ensure(attribute("md/metadata_version").starts_with("external:/md"), || {
+            attribute("md/metadata_version")
+        })?;
+        equal(&verdict.block(&root).ok_or("no such device")?.below.len(), &members)?;
+        let map = verdict.run.iter().find(|entry| entry.path == "/run/mdadm/map").ok_or("there is no map")?;
+        let map = map.content.clone().unwrap_or_default();
+        for uuid in [noted("box"), noted("root")] {
+            ensure(!uuid.is_empty() && map.contains(&uuid), || format!("{uuid} is not in {map}"))?;
+        }
+        ensure(map.contains(&format!("{format} ")), || map.clone())
+    })
+}
+
+fn boot(recipe: &Arc<Recipe>, words: &str) -> Boot {
+    Boot::new(Series::V6_12, Image::universal(), format!("root=UUID={PLAIN_UUID} ro {words}"))
+        .disk(recipe.disk("A"), Bus::VirtioScsi)
+        .serial("/dev/vdd")
+}
+
+fn both(recipe: &Arc<Recipe>, words: &str) -> Boot {
+    boot(recipe, words).disk(recipe.disk("B"), Bus::VirtioScsi).serial("/dev/vde")
+}
+
+fn mirror(format: &'static str) -> Scenario {
+    let recipe = recipe(format, Tree::Probe, 200);
+    let whole = on_the_volume(handed_over(both(&recipe, "")), format, 2).never_shows("DEGRADED");
+    let half = on_the_volume(handed_over(boot(&recipe, "rootward.degraded=3")), format, 1)
+        .shows("BIOS RAID volumes are started DEGRADED");
+    Scenario {
+        boots: vec![whole, half],
+        ..Scenario::new(&format!("external-{format}"), Boot::new(Series::V6_12, Image::universal(), ""))
+    }
+}
+
+fn intel() -> Scenario {
+    mirror("imsm")
+}
+
+fn ddf() -> Scenario {
+    mirror("ddf")
+}
+
+/// A Debian whose mdmon takes the volume over and makes it writable.
+fn debian() -> Scenario {
+    let recipe = recipe("ddf", Tree::Debian(Release::Trixie), 1400);
+    let boot = healthy(on_the_volume(both(&recipe, ""), "ddf", 2))
+        .patience(Duration::from_secs(180))
+        .root("mdmon looks after the container", |verdict: &Verdict| {
+            let running = verdict.command("pgrep -a mdmon").stdout;
+            ensure(running.contains("mdmon"), || format!("{running:?}"))
+        })
+        .root("mdadm calls the volume sound", |verdict| {
+            let detail = verdict.command("mdadm --detail /dev/md/root").stdout;
+            for line in
+                ["Raid Level : raid1", "Active Devices : 2", "Working Devices : 2", "Failed Devices : 0"]
+            {
+                ensure(detail.contains(line), || detail.clone())?;
+            }
+            Ok(())
+        });
+    Scenario::new("debian13-ddf", boot)
+}
