@@ -50,14 +50,9 @@ pub fn all() -> Vec<Scenario> {
 /// Scenarios that are written and were never seen to pass: they run when they are asked for by name, and a run of all
 /// names them as left out. What passes is taken off this list.
 const UNPROVEN: &[&str] = &[
-    "debian13-lvm-types-6.12",
     "lvm-mirror-degraded-6.12",
-    "lvm-duplicate-pv-6.12",
-    "crypt-foreign-formats-6.12",
-    "luks-two-consoles-6.12",
     "md-levels-6.1",
     "verity-6.12",
-    "bcache-6.12",
 ];
 
 /// Whether a scenario was never seen to pass.

@@ -90,8 +90,9 @@ pub(super) fn verity(
         };
         let first = options.fec_offset.checked_div(hash_block).unwrap_or(0);
         words.extend(["use_fec_from_device".to_owned(), number(fec)]);
-        words.extend(["fec_start".to_owned(), first.to_string()]);
+        // In the order in which the kernel shows them.
         words.extend(["fec_blocks".to_owned(), covered.to_string()]);
+        words.extend(["fec_start".to_owned(), first.to_string()]);
         words.extend(["fec_roots".to_owned(), options.fec_roots.to_string()]);
     }
     let key = options.signature.as_ref().map(|signature| {

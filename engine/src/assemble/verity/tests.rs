@@ -159,7 +159,7 @@ fn options_become_words_of_the_table() {
         device.targets[0].params,
         format!(
             "1 8:16 8:48 4096 4096 1000 3 sha256 {HASH} aabb 13 panic_on_corruption ignore_zero_blocks \
-             check_at_most_once use_fec_from_device 8:32 fec_start 1 fec_blocks {} fec_roots 4 \
+             check_at_most_once use_fec_from_device 8:32 fec_blocks {} fec_start 1 fec_roots 4 \
              root_hash_sig_key_desc cryptsetup:c1f3a2b4-6d7e-4f80-91a2-b3c4d5e6f701-root",
             262_144 - 3 + 1000
         )

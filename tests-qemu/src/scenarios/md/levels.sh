@@ -34,6 +34,8 @@ examine
 copies
 assemble loop0 loop1 loop2 loop3
 dump whole
+# What is named is waited for.
+named=$(for array in /dev/md[0-9]*; do mdadm --detail --export "$array" | sed -n 's/^MD_UUID=/rd.md.uuid=/p'; done | sort -u)
 cat /proc/mdstat
 stop_all
 copies
@@ -43,6 +45,5 @@ for array in /dev/md*; do if [ -b "$array" ]; then mdadm --run "$array" || true;
 dump incomplete
 cat /proc/mdstat
 stop_all
-# What is named is waited for.
-echo "NAMED=$(sed -n 's/^map [^ ]* [^ ]* \([^ ]*\) .*/rd.md.uuid=\1/p' /tmp/dump | sort -u | tr '\n' ' ')" >>/tmp/dump
+echo NAMED=$named >>/tmp/dump
 dd if=/tmp/dump of=$DUMP bs=64K conv=notrunc status=none
