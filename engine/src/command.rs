@@ -117,6 +117,8 @@ pub enum Action {
     AssembleArray(ArrayRequest),
     /// Add a spare to the running array of this name; answer `Done` or `Failed`.
     AddSpare(DevName, ArrayMember),
+    /// Take a running array apart unless it is in use; answer `Done` either way.
+    StopArray(DevName),
     /// Wait until no array is being resynchronised, recovered or reshaped; answer `Done`.
     WaitClean,
     /// Mount the device read-only, read this file and keep it as a secret; answer `Done(Secret)` or `Failed`.

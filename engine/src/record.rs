@@ -155,6 +155,7 @@ pub fn action(action: &Action) -> String {
             &mut out
         }
         Action::AddSpare(array, spare) => out.word("add-spare").text(&array.0).text(&spare.device.0),
+        Action::StopArray(array) => out.word("stop-array").text(&array.0),
         Action::WaitClean => out.word("wait-clean"),
         Action::ReadKey { device, path, .. } => out.word("read-key").text(&device.0).text(path),
         Action::AskPassphrase { .. } => out.word("ask"),

@@ -88,6 +88,7 @@ impl Boot {
             Action::RemoveDm(name) => self.submit_for(id, move || dm::remove(&name)),
             Action::AssembleArray(request) => self.submit_for(id, move || md::assemble(&request)),
             Action::AddSpare(array, spare) => self.submit_for(id, move || md::add_spare(&array, &spare)),
+            Action::StopArray(array) => self.submit_for(id, move || md::stop(&array)),
             Action::WaitClean => self.submit_for(id, md::wait_clean),
             Action::ReadKey { device, fstype, path, offset, size } => {
                 let device = format!("/dev/{device}");

@@ -75,6 +75,23 @@ pub fn add_spare(array: &DevName, spare: &ArrayMember) -> Result<Outcome, Failur
     Ok(Outcome::Done)
 }
 
+/// Takes an array apart that nothing uses; one that is in use stays.
+///
+/// # Errors
+///
+/// None.
+pub fn stop(array: &DevName) -> Result<Outcome, Failure> {
+    match Array::open(&array.0).and_then(|array| array.try_stop()) {
+        Ok(()) => {
+            let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+            map::remove(&array.0);
+            log::info!("stopped {array}, which nothing uses: the real root assembles it under its own name");
+        }
+        Err(failure) => log::debug!("{array} goes on: {failure}"),
+    }
+    Ok(Outcome::Done)
+}
+
 /// Waits until no array is being resynchronised, recovered or reshaped.
 ///
 /// # Errors

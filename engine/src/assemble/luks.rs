@@ -352,7 +352,7 @@ impl Assembler for Luks {
         if missing { Hold::Missing } else { Hold::No }
     }
 
-    fn wind_up(&mut self, requests: &mut Requests<'_>) {
+    fn wind_up(&mut self, _view: View<'_>, requests: &mut Requests<'_>) {
         for container in self.containers.values_mut().filter(|one| one.keysource && one.state == State::Open)
         {
             container.state = State::Closing(requests.ask(Action::RemoveDm(container.name.clone())));

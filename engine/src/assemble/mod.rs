@@ -122,8 +122,8 @@ pub trait Assembler {
     }
 
     /// The root is mounted: undo what was only needed on the way. [`Assembler::is_busy`] holds the hand-over up.
-    fn wind_up(&mut self, requests: &mut Requests<'_>) {
-        let _ = requests;
+    fn wind_up(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
+        let _ = (view, requests);
     }
 
     /// Whether it waits for somebody to type.

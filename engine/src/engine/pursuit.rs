@@ -84,8 +84,13 @@ impl Engine {
             if self.goal.replaced_meanwhile && !self.is_right_after_all(now, &name) {
                 return;
             }
-            let mut requests = Requests { next: &mut self.next_command, actions };
-            self.assemblers.iter_mut().for_each(|one| one.wind_up(&mut requests));
+            let mut assemblers = std::mem::take(&mut self.assemblers);
+            let mut next = self.next_command;
+            let view = self.view(now);
+            let mut requests = Requests { next: &mut next, actions };
+            assemblers.iter_mut().for_each(|one| one.wind_up(view, &mut requests));
+            self.next_command = next;
+            self.assemblers = assemblers;
             // A mapping that is half made must not be left behind.
             let busy = self.assemblers.iter().any(|one| one.is_busy());
             if busy || self.goal.handover_failure.is_some() || !self.pass(now, BreakPoint::Cleanup, actions) {

@@ -150,6 +150,15 @@ impl Array {
         })
     }
 
+    /// Takes it apart, if nothing uses it.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said, mostly that it is busy.
+    pub fn try_stop(&self) -> Result<(), Failure> {
+        ioctl::stop_array(self.file.as_fd()).map_err(|error| refused(format!("stop {}", self.name), error))
+    }
+
     /// Takes it apart again.
     pub fn stop(&self) {
         if let Err(error) = ioctl::stop_array(self.file.as_fd()) {

@@ -67,7 +67,9 @@ fn path_lost() -> Scenario {
         .expect(&format!("1 path of {WWID}"))
         .expect(PROMPT)
         .types("continue");
-    Scenario::new("multipath-path-lost", on_the_map(handed_over(boot), 1))
+    // The table keeps the path until multipathd takes it out; the kernel does without it.
+    let boot = on_the_map(handed_over(boot), 2).shows("Failing path");
+    Scenario::new("multipath-path-lost", boot)
 }
 
 /// Without multipath the first path is used as it is.

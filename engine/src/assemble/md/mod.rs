@@ -63,6 +63,8 @@ pub struct Md {
     /// Root's mount waits for arrays to be clean: those that are waited for, and those that were.
     cleaning: Option<(CommandId, BTreeSet<DevName>)>,
     clean: BTreeSet<DevName>,
+    /// Arrays that nothing uses were asked to be stopped.
+    swept: bool,
 }
 
 /// A member's superblock.
@@ -380,6 +382,7 @@ impl Assembler for Md {
     }
 
     fn retry(&mut self) {
+        self.swept = false;
         self.arrays.retain(|_, array| !matches!(array.stage, Stage::Failed(..)));
     }
 
@@ -399,6 +402,18 @@ impl Assembler for Md {
             _ => Hold::Missing,
         };
         named.map(state).max().unwrap_or(Hold::No)
+    }
+
+    fn wind_up(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
+        if !view.plan.md.enabled || view.plan.md.conf || std::mem::replace(&mut self.swept, true) {
+            return;
+        }
+        // They run under names that the root's mdadm.conf did not give. What the root lies on is busy, and stays.
+        for name in running(view.table) {
+            if view.table.holders(&name).next().is_none() {
+                self.adding.insert(requests.ask(Action::StopArray(name)));
+            }
+        }
     }
 
     fn deadline(&self) -> Option<Moment> {

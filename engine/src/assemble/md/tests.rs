@@ -470,3 +470,22 @@ fn waiting_for_clean_arrays_holds_the_mount() {
     let actions = script.answer(|action| *action == Action::WaitClean, Ok(Outcome::Done));
     assert_eq!(mounted(&actions), ["md127"]);
 }
+
+/// `rd.md.conf=0`: as dracut stops what is left over before it leaves.
+#[test]
+fn without_mdadm_conf_unused_arrays_are_stopped() {
+    let is_stop = |action: &Action| matches!(action, Action::StopArray(_));
+    for conf in [true, false] {
+        let mut plan = eager();
+        plan.md.conf = conf;
+        let mut script = Script::new(plan);
+        runs(&mut script, &[], content(Kind::Ext4, "root"));
+        let actions = script.answer(crate::script::is_mount, Ok(Outcome::Done));
+        assert_eq!(actions.iter().any(is_stop), !conf);
+        if !conf {
+            assert!(!actions.iter().any(crate::script::is_switch));
+            let actions = script.answer(is_stop, Ok(Outcome::Done));
+            assert!(actions.iter().any(crate::script::is_switch) && !actions.iter().any(is_stop));
+        }
+    }
+}
