@@ -119,7 +119,7 @@ PLAIN_UUID=2a1f0d7c-3c55-4c0f-8d6e-5b1c7d9e0005 fill $ALONE alone
     }
 }
 
-/// What the tools say of the unit, without the numbers of dm devices.
+/// What the tools say of the unit, without what differs from boot to boot.
 fn shown(verdict: &Verdict) -> Vec<String> {
     let commands = [
         "multipath -ll",
@@ -135,9 +135,9 @@ fn shown(verdict: &Verdict) -> Vec<String> {
             .lines()
             .filter(|line| command != "dmsetup table" || line.starts_with(WWID))
             .filter(|line| !line.contains("vda"))
-            .map(without_dm_numbers)
+            .map(without_numbers)
             .collect();
-        if command.starts_with("dmsetup") {
+        if command != "multipath -ll" {
             shown.sort();
         }
         lines.extend(shown);
@@ -145,12 +145,21 @@ fn shown(verdict: &Verdict) -> Vec<String> {
     lines
 }
 
-fn without_dm_numbers(line: &str) -> String {
+/// Paths of equal worth come in the order in which udev's workers happened to report them, and dm devices in any: neither
+/// is a difference.
+fn without_numbers(line: &str) -> String {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let plain = |word: &str| {
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let is_dm = word.strip_prefix("dm-").is_some_and(digits);
-        let is_number = word.split_once(':').is_some_and(|(major, minor)| major == "253" && digits(minor));
-        if is_dm || is_number { "DM".to_owned() } else { word.to_owned() }
+        let parts: Vec<&str> = word.split(':').collect();
+        match parts.as_slice() {
+            ["8", minor] if digits(minor) => "PATH",
+            [major, minor] if digits(major) && digits(minor) => "DM",
+            [_, _, _, _] if parts.iter().all(|part| digits(part)) => "ADDRESS",
+            _ if ["sda", "sdb"].contains(&word) => "PATH",
+            _ if word.strip_prefix("dm-").is_some_and(digits) => "DM",
+            _ => word,
+        }
+        .to_owned()
     };
     line.split_whitespace().map(plain).collect::<Vec<_>>().join(" ")
 }
