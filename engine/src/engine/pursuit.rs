@@ -202,7 +202,9 @@ impl Engine {
         if !self.has_usable_spec() {
             return;
         }
-        if self.other_drivers_asked.is_none() && self.is_quiet(now) {
+        // While a key is derived or an array started, silence says nothing about what is missing.
+        let at_work = self.assemblers.iter().any(|one| one.is_busy());
+        if self.other_drivers_asked.is_none() && !at_work && self.is_quiet(now) {
             self.other_drivers_asked = Some(now);
             self.ask(actions, Action::LoadOtherDrivers);
         }
