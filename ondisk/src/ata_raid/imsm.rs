@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bytes::Bytes as _;
 use crate::probe::Probe;
+use crate::scsi_id::identified;
 use crate::{ReadAt, ReadError, Signature, text};
 
 use super::model::{Above, Disk, Format, Level, Parity, Part, State};
@@ -254,7 +255,9 @@ impl Anchor {
     #[must_use]
     pub fn index(&self, serial: &str) -> Option<usize> {
         let serial = shorten(serial);
-        self.disks.iter().position(|disk| disk.serial == serial)
+        // udev replaces odd characters, the firmware does not.
+        let same = |disk: &Entry| disk.serial == serial || identified(disk.serial.as_bytes()) == serial;
+        self.disks.iter().position(same)
     }
 
     /// The parts that the disk with this index has in the volumes, named as dmraid does.
