@@ -1,7 +1,8 @@
 //! The one loop of the program: waits for the kernel, the workers and the operator, and feeds the engine.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
 
 use cmdline::Plan;
 use cmdline::source::Sources;
@@ -77,6 +78,9 @@ pub struct Boot {
     pub(crate) waiting: Vec<Waiting>,
     /// Root is being mounted by this command: no further module is begun that only strangers need.
     pub(crate) mounting: Option<CommandId>,
+    /// What works for the boot's own sake, and until when that is believed: each takes the place of a module that only
+    /// strangers need.
+    pub(crate) at_work: BTreeMap<(u32, CommandId), Option<Instant>>,
     pub(crate) departure: Option<Departure>,
     pub(crate) drivers_told: DriverFacts,
     pub(crate) sysfs: Sysfs,
@@ -145,6 +149,7 @@ impl Boot {
             loader_limit: cpus,
             waiting: Vec::new(),
             mounting: None,
+            at_work: BTreeMap::new(),
             departure: None,
             drivers_told: DriverFacts::default(),
             sysfs: Sysfs::new().with_scsi(multipath),
@@ -305,6 +310,9 @@ impl Boot {
     fn read_reports(&mut self) {
         let generation = self.generation;
         for report in self.pool.reports() {
+            if let Report::Command(born, id, _) | Report::Identified(born, id, _) = &report {
+                self.at_work.remove(&(*born, *id));
+            }
             match report {
                 Report::Module(finished) => self.loader.finished(finished),
                 Report::Identified(born, id, result) if born == generation => {
@@ -335,7 +343,11 @@ impl Boot {
     /// Hands modules to the workers, as many at once as there are CPUs, and answers commands that waited for them.
     fn load_modules(&mut self) {
         let pause = self.departure.is_some() || (self.mounting.is_some() && self.waiting.is_empty());
-        while !pause && self.loader.running() < self.loader_limit {
+        // A device that is not read by then hangs, and is nothing to wait for.
+        let now = Instant::now();
+        let works = |until: &&Option<Instant>| until.is_none_or(|until| now < until);
+        let others = if self.waiting.is_empty() { self.at_work.values().filter(works).count() } else { 0 };
+        while !pause && self.loader.running() < self.loader_limit.saturating_sub(others) {
             let Some(job) = self.loader.take_job() else { break };
             self.pool.submit(move || Report::Module(job.run()));
         }

@@ -1,6 +1,6 @@
 //! Carries out what the engine commands.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine::{Action, Command, CommandId, Event, Failure, Outcome, SecretSource, record};
 
@@ -21,6 +21,8 @@ use crate::probe;
 
 /// How long a module that is being loaded may hold up the hand-over.
 const LONGEST_MODULE: Duration = Duration::from_secs(5);
+/// How long reading a device that does not hang takes at most.
+const READING: Duration = Duration::from_millis(100);
 
 impl Boot {
     /// Carries out commands in order. Whatever may block goes to a worker.
@@ -33,6 +35,15 @@ impl Boot {
 
     fn act(&mut self, id: CommandId, action: Action) {
         let generation = self.generation;
+        if matches!(
+            action,
+            Action::OpenCrypt { .. }
+                | Action::AssembleArray(_)
+                | Action::StartContainer(_)
+                | Action::CreateDm(_)
+        ) {
+            self.at_work.insert((generation, id), None);
+        }
         match action {
             Action::Coldplug => {
                 self.walk_devices();
@@ -41,6 +52,10 @@ impl Boot {
             Action::Identify(device) => {
                 match self.engine.table().get(&device).map(|known| known.facts.clone()) {
                     Some(facts) => {
+                        // The driver that it needs comes next, and with one CPU another would be in its way.
+                        if self.loader_limit == 1 {
+                            self.at_work.insert((generation, id), Instant::now().checked_add(READING));
+                        }
                         let read = move || probe::identify(&device, &facts);
                         self.pool.submit(move || Report::Identified(generation, id, read()));
                     }
@@ -63,9 +78,11 @@ impl Boot {
                 match secret {
                     SecretSource::Held(number) => match self.vault.get(number) {
                         Some(secret) => self.submit(id, move || crypt::open(&request, &secret)),
-                        None => self
-                            .events
-                            .push(Event::Failed(id, Failure::Other("the secret is gone".to_owned()))),
+                        None => {
+                            self.at_work.remove(&(generation, id));
+                            let failure = Failure::Other("the secret is gone".to_owned());
+                            self.events.push(Event::Failed(id, failure));
+                        }
                     },
                     SecretSource::File { path, offset, size } => self.submit(id, move || {
                         let secret = key_file::read(&path, offset, size)?;
