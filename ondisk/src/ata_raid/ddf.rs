@@ -139,11 +139,13 @@ fn found(probe: &Probe<'_>, anchor: &[u8]) -> Result<Option<Found>, ReadError> {
     }))
 }
 
-/// Whether the CRC at byte 4 is that of the bytes with the CRC itself all ones.
+/// Whether the CRC at byte 4 is that of the bytes with the CRC itself all ones: the specification's, or mdadm's, which
+/// begins with zero and inverts nothing at the end.
 fn intact(bytes: &[u8]) -> bool {
     let (Some(head), Some(tail)) = (bytes.get(..4), bytes.get(8..)) else { return false };
-    let crc = !crc32(crc32(crc32(!0, head), &[0xff; 4]), tail);
-    bytes.be32(4) == Some(crc)
+    let crc = |start: u32| crc32(crc32(crc32(start, head), &[0xff; 4]), tail);
+    let stored = bytes.be32(4);
+    stored == Some(crc(0)) || stored == Some(!crc(!0))
 }
 
 /// The header at `lba` if it fits the anchor.
