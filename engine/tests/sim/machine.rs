@@ -467,6 +467,7 @@ impl<'a> Machine<'a> {
             | Action::ResumeDm(..)
             | Action::AssembleArray(_)
             | Action::AddSpare(..)
+            | Action::StopArray(_)
             | Action::WaitClean
             | Action::Link(..)
             | Action::Say(..)
