@@ -49,7 +49,7 @@ pub fn all() -> Vec<Scenario> {
 
 /// Scenarios that are written and were never seen to pass: they run when they are asked for by name, and a run of all
 /// names them as left out. What passes is taken off this list.
-const UNPROVEN: &[&str] = &["debian13-ddf-6.12", "external-ddf-6.12"];
+const UNPROVEN: &[&str] = &["debian13-ddf-6.12"];
 
 /// Whether a scenario was never seen to pass.
 #[must_use]
