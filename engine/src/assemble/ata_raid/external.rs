@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use ondisk::ata_raid::Format;
 
-use super::super::{Assembler, Requests, View};
+use super::super::{Assembler, Hold, Requests, View};
 use super::containers::{self, Container};
 use crate::command::{Action, ContainerRequest, Loudness};
 use crate::event::{CommandId, DevName, Failure, Outcome};
@@ -77,15 +77,21 @@ fn readiness(container: &Container) -> Readiness {
     }
 }
 
+/// Whether `rd.md.uuid=` with this UUID means the container: its own or that of one of its volumes.
+fn is_named(container: &Container, uuid: [u8; 16]) -> bool {
+    let text = containers::colons(uuid);
+    container.uuid == uuid || container.volumes.iter().any(|volume| volume.request.uuid == text)
+}
+
+/// Whether this UUID is that of a container that was seen, or of a volume in one.
+pub fn is_seen(view: View<'_>, uuid: [u8; 16]) -> bool {
+    containers::containers(&disks(view)).iter().any(|container| is_named(container, uuid))
+}
+
 fn is_wanted(view: View<'_>, container: &Container) -> bool {
     let uuids = &view.plan.md.uuids;
     if !uuids.is_empty() {
-        // Arrays are named by their container's UUID, or by their own.
-        return uuids.contains(&container.uuid)
-            || container
-                .volumes
-                .iter()
-                .any(|volume| uuids.iter().any(|uuid| containers::colons(*uuid) == volume.request.uuid));
+        return uuids.iter().any(|uuid| is_named(container, *uuid));
     }
     view.plan.auto.unwrap_or(view.calm)
 }
@@ -203,6 +209,20 @@ impl Assembler for External {
 
     fn is_busy(&self) -> bool {
         self.work.values().any(|step| matches!(step, Step::Starting(_) | Step::Begun(_)))
+    }
+
+    fn hold(&self, view: View<'_>) -> Hold {
+        if view.plan.md.uuids.is_empty() {
+            return Hold::No;
+        }
+        let all = containers::containers(&disks(view));
+        let named = all.iter().filter(|container| is_wanted(view, container));
+        let state = |container: &Container| match self.work.get(&container.uuid) {
+            Some(Step::Started | Step::Failed(_)) => Hold::No,
+            Some(Step::Begun(_) | Step::Starting(_)) => Hold::Working,
+            None => Hold::Missing,
+        };
+        named.map(state).max().unwrap_or(Hold::No)
     }
 
     fn deadline(&self) -> Option<Moment> {

@@ -473,6 +473,18 @@ fn intel_volumes() {
     let all: Vec<&crate::table::Device> = script.engine.table().iter().collect();
     assert_eq!(containers(&all).len(), 1);
 
+    // A container that is named holds a root that is there already.
+    let mut named = plan(uuid("root"));
+    named.md.uuids = vec![anchor.uuid(None).unwrap()];
+    let mut script = Script::new(named);
+    disk(&mut script, "sdr", 64, "three", crate::script::content(Kind::Ext4, "root"));
+    disk(&mut script, "sda", 0, "one", content(&anchor));
+    let text = script.engine.explain(crate::Moment(script.now)).to_string();
+    assert!(!text.contains("no member of MD array"), "{text}");
+    let actions = disk(&mut script, "sdb", 16, "two", content(&anchor));
+    assert!(actions.iter().any(is_start) && !actions.iter().any(crate::script::is_mount), "{actions:?}");
+    assert!(script.answer(is_start, Ok(Outcome::Done)).iter().any(crate::script::is_mount));
+
     // Not md's: then they are device-mapper's, under dmraid's names.
     let mut plan = plan(uuid("root"));
     plan.md.imsm = false;

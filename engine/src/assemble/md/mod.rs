@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ondisk::md::{Role, Superblock};
 
+use super::ata_raid::external;
 use super::{Assembler, Hold, Requests, View};
 use crate::command::{Action, ArrayMember, ArrayRequest, Loudness, disk_state};
 use crate::event::{CommandId, DevName, Failure, Outcome};
@@ -399,6 +400,8 @@ impl Assembler for Md {
         let state = |uuid: &[u8; 16]| match self.arrays.get(uuid).map(|array| &array.stage) {
             Some(Stage::Started(_) | Stage::Failed(..)) => Hold::No,
             Some(Stage::Loading(_) | Stage::Starting(..)) => Hold::Working,
+            // BIOS RAID's own assembler answers for what it has seen.
+            _ if external::is_seen(view, *uuid) => Hold::No,
             _ => Hold::Missing,
         };
         named.map(state).max().unwrap_or(Hold::No)

@@ -5,6 +5,7 @@ use ondisk::md::{Role, Superblock};
 use super::judge::{Judgement, Readiness, judge};
 use super::{Md, Stage, Unwanted, holder, list, members, superblock};
 use crate::assemble::View;
+use crate::assemble::ata_raid::external;
 use crate::explain::{Node, State};
 use crate::table::Device;
 
@@ -82,6 +83,9 @@ impl Md {
         for uuid in
             view.plan.md.uuids.iter().filter(|uuid| view.plan.md.enabled && !groups.contains_key(*uuid))
         {
+            if external::is_seen(view, *uuid) {
+                continue;
+            }
             nodes
                 .push(Node::new(State::Missing, format!("no member of MD array {} was seen", printed(uuid))));
         }

@@ -489,3 +489,23 @@ fn without_mdadm_conf_unused_arrays_are_stopped() {
         }
     }
 }
+
+/// As dracut waits for the link `md-uuid-...` of every array that is named.
+#[test]
+fn named_arrays_hold_the_root() {
+    let mut plan = plan(uuid("root"));
+    plan.md.uuids = vec![[0x11; 16]];
+    let mut script = Script::new(plan.clone());
+    let actions = script.disk("sdr", content(Kind::Ext4, "root"));
+    assert!(mounted(&actions).is_empty());
+    script.disk("sda", on_disk(member(1, 2, 0)));
+    let actions = script.disk("sdb", on_disk(member(1, 2, 1)));
+    assert!(mounted(&actions).is_empty() && actions.iter().any(is_assembly));
+    let actions = script.answer(is_assembly, Ok(Outcome::Made { major: 9, minor: 127 }));
+    assert_eq!(mounted(&actions), ["sdr"]);
+    // One that does not come holds it for a while only.
+    let mut script = Script::new(plan);
+    script.disk("sdr", content(Kind::Ext4, "root"));
+    assert!(mounted(&script.wait(9_900)).is_empty());
+    assert_eq!(mounted(&script.wait(200)), ["sdr"]);
+}
