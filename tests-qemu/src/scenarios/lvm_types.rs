@@ -12,7 +12,7 @@ use crate::rootfs::Release;
 use crate::scenario::{Boot, Scenario, ensure};
 use crate::verdict::Verdict;
 
-const DISKS: [&str; 4] = ["A", "B", "C", "D"];
+const DISKS: [&str; 5] = ["A", "B", "C", "D", "E"];
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![all_types(), cached_root()]
@@ -77,7 +77,7 @@ fn pair((variable, number): (&str, &str)) -> (String, String) {
 }
 
 fn there(verdict: &Verdict) -> Devices {
-    let nodes = ["vda", "vdb", "vdc", "vdd"];
+    let nodes = ["vda", "vdb", "vdc", "vdd", "vde"];
     let disks = DISKS
         .iter()
         .zip(nodes)

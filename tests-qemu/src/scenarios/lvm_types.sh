@@ -16,7 +16,7 @@ settle() {
         sleep 1
     done
 }
-vgcreate -q -s 1m all $A $B $C $D
+vgcreate -q -s 1m all $A $B $C $D $E
 make --type raid1 -m 1 --nosync -L 420m -n pool all $A $B
 make --type raid1 -m 1 --nosync -L 8m -n poolmeta all $A $B
 lvconvert -q -y --type thin-pool --poolmetadata all/poolmeta all/pool
@@ -38,6 +38,9 @@ settle
 lvchange -q --writemostly $B --writebehind 100 all/r1mostly
 make --type raid4 -i 2 -l 4 -n r4 all
 make --type raid5 -i 2 -l 4 -n r5 all
+for layout in raid5_la raid5_ra raid5_rs raid5_n raid6_zr raid6_nr raid6_nc raid6_la_6 raid6_ls_6 raid6_n_6; do
+    make --type $layout -i 3 -l 3 -n r_$layout all
+done
 make --type raid10 -m 1 -i 2 -l 4 -n r10 all
 make --type raid1 -m 1 --raidintegrity y -l 4 -n guarded all
 make --type mirror -m 1 --mirrorlog core -l 4 -n mirror all
@@ -65,7 +68,7 @@ settle
 vgchange -q -an all || { sleep 3; vgchange -an all; }
 vgchange -q -ay --poll n --config activation/monitoring=1 --ignoremonitoring all
 {
-    for disk in A B C D; do echo "disk $disk $(lsblk -dno MAJ:MIN ${!disk} | tr -d ' ')"; done
+    for disk in A B C D E; do echo "disk $disk $(lsblk -dno MAJ:MIN ${!disk} | tr -d ' ')"; done
     dmsetup info -c --noheadings --separator ' ' -o major,minor,name,uuid | sed 's/^/info /'
     dmsetup table | sed 's/^/table /'
 } >/tmp/dump
