@@ -14,7 +14,7 @@ use crate::dialogue::{End, hold};
 use crate::guest::GuestPrograms;
 use crate::kernel::{Kernel, Series};
 use crate::program::{output, program};
-use crate::qemu::{Bus, Drive, Machine};
+use crate::qemu::{Bus, Drive, Machine, Writes};
 use crate::rootfs::Release;
 use crate::{Error, debian, disk, image, rootfs};
 
@@ -88,9 +88,9 @@ impl Builder<'_> {
         )?;
         let system = disk::plain_ext4(root, "builder", self.cache)?;
         fs::create_dir_all(directory).map_err(Error::io(directory))?;
-        let mut drives = vec![drive(system, false)];
+        let mut drives = vec![drive(system, Writes::Discarded)];
         let script = directory.join("script.tar");
-        drives.push(drive(script.clone(), false));
+        drives.push(drive(script.clone(), Writes::Discarded));
         let mut preamble = String::new();
         let mut nodes = NODES.iter();
         let mut name = |variable: &str| {
@@ -100,13 +100,13 @@ impl Builder<'_> {
         };
         for (variable, path) in &job.inputs {
             name(variable)?;
-            drives.push(drive(path.clone(), false));
+            drives.push(drive(path.clone(), Writes::Discarded));
         }
         for (variable, size) in &job.targets {
             name(variable)?;
             let path = directory.join(variable);
             disk::blank(&path, size << 20)?;
-            drives.push(drive(path, true));
+            drives.push(drive(path, Writes::Image));
         }
         let files = directory.join("files");
         fs::create_dir_all(&files).map_err(Error::io(&files))?;
@@ -148,8 +148,8 @@ impl Builder<'_> {
     }
 }
 
-fn drive(image: PathBuf, lasting: bool) -> Drive {
-    Drive { image, bus: Bus::VirtioBlk, serial: None, plugged: true, lasting }
+fn drive(image: PathBuf, writes: Writes) -> Drive {
+    Drive { image, bus: Bus::VirtioBlk, serial: None, plugged: true, writes }
 }
 
 /// Key for recipes: the content of a file by its hash.

@@ -74,8 +74,25 @@ pub struct Drive {
     /// Attached at start; a drive that is not waits for `device_add` with `drive=diskN`, N being its
     /// place in the list.
     pub plugged: bool,
-    /// Writes go to the image itself instead of a throw-away overlay. Only the builder does this.
-    pub lasting: bool,
+    /// Where writes go.
+    pub writes: Writes,
+}
+
+/// Where what a guest writes to a disk goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writes {
+    /// To the image itself. Only the builder does this.
+    Image,
+    /// Nowhere that anybody could look at.
+    Discarded,
+    /// To the file [`overlay`], for a comparison.
+    Overlay,
+}
+
+/// The file that takes what a guest writes to its disk with this number.
+#[must_use]
+pub fn overlay(directory: &Path, number: usize) -> PathBuf {
+    directory.join(format!("disk{number}.qcow2"))
 }
 
 /// What is to be booted.
@@ -174,10 +191,14 @@ impl Machine {
                 units += 1;
                 continue;
             }
-            let snapshot = if drive.lasting { "off" } else { "on" };
-            let image = drive.image.display();
+            let (image, format, snapshot) = match drive.writes {
+                Writes::Image => (drive.image.clone(), "raw", "off"),
+                Writes::Discarded => (drive.image.clone(), "raw", "on"),
+                Writes::Overlay => (make_overlay(number, &drive.image, directory)?, "qcow2", "off"),
+            };
+            let image = image.display();
             command.arg("-drive").arg(format!(
-                "file={image},format=raw,if=none,id=disk{number},snapshot={snapshot},cache=unsafe,discard=unmap"
+                "file={image},format={format},if=none,id=disk{number},snapshot={snapshot},cache=unsafe,discard=unmap"
             ));
             if drive.plugged {
                 let serial = drive.serial.map_or_else(|| format!("rw{number}"), str::to_owned);
@@ -214,6 +235,13 @@ impl Machine {
     }
 }
 
+fn make_overlay(number: usize, image: &Path, directory: &Path) -> Result<PathBuf, Error> {
+    let overlay = overlay(directory, number);
+    let mut make = program("qemu-img");
+    output(make.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(image).arg(&overlay))?;
+    Ok(overlay)
+}
+
 /// A disk that is attached twice, given its place among all drives and among those with two paths. QEMU's own throw-away
 /// overlays belong to one device only, so here it is a file.
 fn two_paths(
@@ -222,10 +250,7 @@ fn two_paths(
     image: &Path,
     directory: &Path,
 ) -> Result<(), Error> {
-    let overlay = directory.join(format!("disk{number}.qcow2"));
-    let mut make = program("qemu-img");
-    make.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(image).arg(&overlay);
-    output(&mut make)?;
+    let overlay = make_overlay(number, image, directory)?;
     command.arg("-blockdev").arg(format!(
         "driver=qcow2,node-name=disk{number},discard=unmap,file.driver=file,file.filename={}",
         overlay.display()

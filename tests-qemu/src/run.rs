@@ -12,7 +12,8 @@ use serde::Serialize;
 use crate::bed::Bed;
 use crate::dialogue::{End, hold};
 use crate::image::UnderTest;
-use crate::qemu::{Drive, Machine};
+use crate::program::program;
+use crate::qemu::{Drive, Machine, Writes, overlay};
 use crate::scenario::{Boot, Scenario, Seen};
 use crate::verdict::Verdict;
 use crate::{Error, scenarios};
@@ -219,9 +220,10 @@ fn run_boot(boot: &Boot, bed: &Bed, directory: &Path) -> Result<(Seen, Vec<Strin
             bus: disk.bus,
             serial: disk.serial,
             plugged: disk.plugged,
-            lasting: false,
+            writes: if boot.only_reads { Writes::Overlay } else { Writes::Discarded },
         });
     }
+    let images: Vec<PathBuf> = drives.iter().map(|drive: &Drive| drive.image.clone()).collect();
     let machine = Machine {
         kernel: kernel.vmlinuz.clone(),
         initrd: boot.image.make(kernel, &bed.under_test, &bed.guest, &bed.cache)?,
@@ -245,8 +247,29 @@ fn run_boot(boot: &Boot, bed: &Bed, directory: &Path) -> Result<(Seen, Vec<Strin
         console += &String::from_utf8_lossy(&second);
     }
     let seen = Seen { console, verdict, end: conversation.end, dump };
-    let failures = boot.judge(&seen, conversation.stuck.as_deref());
+    let mut failures = boot.judge(&seen, conversation.stuck.as_deref());
+    if boot.only_reads {
+        failures.extend(written(&images, directory)?);
+    }
     Ok((seen, failures, start.elapsed()))
+}
+
+/// Disks that are not as they were before the boot.
+fn written(images: &[PathBuf], directory: &Path) -> Result<Vec<String>, Error> {
+    let mut changed = Vec::new();
+    for (number, image) in images.iter().enumerate() {
+        let overlay = overlay(directory, number);
+        let mut compare = program("qemu-img");
+        compare.args(["compare", "-q", "-f", "raw", "-F", "qcow2"]).arg(image).arg(&overlay);
+        // 1 is a difference, more is an error (qemu-img(1)).
+        match compare.status().map_err(Error::io("qemu-img"))?.code() {
+            Some(0) => {}
+            Some(1) => changed.push(format!("disk {number} was written to")),
+            _ => return Err(Error::Bed(format!("qemu-img cannot compare {}", image.display()))),
+        }
+        crate::cache::remove(&overlay)?;
+    }
+    Ok(changed)
 }
 
 fn report(outcome: &Outcome) {

@@ -73,6 +73,8 @@ pub struct Boot {
     pub checks: Vec<Check>,
     /// How the guest has to end.
     pub end: End,
+    /// Every disk must be the same afterwards, bit for bit.
+    pub only_reads: bool,
     /// Whether a verdict must arrive.
     pub reaches_root: bool,
     /// Wall time allowed, on hardware; TCG gets a multiple.
@@ -123,6 +125,7 @@ impl Boot {
             steps: Vec::new(),
             checks: Vec::new(),
             end: End::PowerOff,
+            only_reads: false,
             reaches_root: true,
             patience: Duration::from_secs(40),
         }
@@ -207,6 +210,13 @@ impl Boot {
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// States that no disk was written to.
+    #[must_use]
+    pub fn only_reads(mut self) -> Self {
+        self.only_reads = true;
         self
     }
 

@@ -9,7 +9,7 @@ use tests_qemu::bed::{Bed, Disk};
 use tests_qemu::disk::PLAIN_UUID;
 use tests_qemu::image::{Image, UnderTest};
 use tests_qemu::kernel::Series;
-use tests_qemu::qemu::{Bus, Drive, Guest, Machine, Said};
+use tests_qemu::qemu::{Bus, Drive, Guest, Machine, Said, Writes};
 use tests_qemu::rootfs::Release;
 use tests_qemu::verdict::Verdict;
 
@@ -42,7 +42,7 @@ pub fn run() -> Result<(), Failure> {
             image: bed.disk(&Disk::Debian(Release::Trixie))?,
             bus: Bus::VirtioBlk,
             plugged: true,
-            lasting: false,
+            writes: Writes::Discarded,
             serial: None,
         }],
     };

@@ -115,7 +115,7 @@ dmsetup remove part; dmsetup remove nvidia_eeeeegdg
             let target = verdict.links.get(&link).ok_or("no by-uuid link")?;
             ensure(target.contains("dm-"), || target.clone())
         });
-    Scenario::new("bios-raid-dm", handed_over(boot))
+    Scenario::new("bios-raid-dm", handed_over(boot).only_reads())
 }
 
 /// Sectors of each disk that the stripe takes.

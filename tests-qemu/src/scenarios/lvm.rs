@@ -95,7 +95,7 @@ vgchange -an my-vg
         .absent_disk(recipe.disk("D2"), Bus::VirtioBlk)
         .expect("VG my-vg: 1 of 2 PVs seen, missing PV")
         .plug(1);
-    let boot = as_lvm2_made(root_is(handed_over(boot), "dm-0", "ext4", false));
+    let boot = as_lvm2_made(root_is(handed_over(boot), "dm-0", "ext4", false)).only_reads();
     let boot = linked(boot, "/dev/my-vg/a-root", "dm-0");
     let boot = linked(boot, "/dev/mapper/my--vg-a--root", "dm-0");
     Scenario::new("lvm-linear-late-disk", linked(boot, &format!("/dev/disk/by-uuid/{PLAIN_UUID}"), "dm-0"))
@@ -157,7 +157,8 @@ vgchange -an vg
         .expect("try: attach the disk with PV")
         .expect(PROMPT)
         .types("poweroff")
-        .stops_before_root();
+        .stops_before_root()
+        .only_reads();
     Scenario::new("lvm-missing-pv", boot)
 }
 
@@ -219,7 +220,8 @@ echo lvm2 refused
         .expect("try: detach one of vda and vdb")
         .expect(PROMPT)
         .types("poweroff")
-        .stops_before_root();
+        .stops_before_root()
+        .only_reads();
     Scenario::new("lvm-duplicate-pv", boot)
 }
 

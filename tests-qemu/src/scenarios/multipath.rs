@@ -53,7 +53,7 @@ fn on_the_map(boot: Boot, paths: usize) -> Boot {
 }
 
 fn partition() -> Scenario {
-    let boot = on_the_map(handed_over(boot("")), 2);
+    let boot = on_the_map(handed_over(boot("")), 2).only_reads();
     Scenario::new("multipath-partition", boot.shows(&format!("made /dev/mapper/{WWID} ")))
 }
 
