@@ -462,11 +462,9 @@ pub fn unseen_selectors<'a>(
 pub fn is_one_wanting(view: View<'_>, known: &BTreeMap<DevName, Container>) -> bool {
     let taken =
         |device: &Device| known.contains_key(&device.name) || mapping_of(view.table, device).is_some();
-    let selectors = view.plan.luks.selectors.iter().filter(|selector| !selector.keysource);
-    selectors.into_iter().any(|selector| {
-        let mut named = view.table.iter().filter(|device| selects(selector, device, view));
-        !named.any(taken)
-    })
+    let mut selectors = view.plan.luks.selectors.iter().filter(|selector| !selector.keysource);
+    selectors
+        .any(|selector| !view.table.iter().any(|device| selects(selector, device, view) && taken(device)))
 }
 
 /// Rows of crypttab that are to be opened in the initramfs and whose device is not there.

@@ -293,6 +293,17 @@ fn copies_are_left_alone_until_the_first_is_gone_or_broken() {
 }
 
 #[test]
+fn a_container_that_cannot_be_opened_is_named_in_the_log() {
+    let mut script = Script::new(explicit(ID));
+    script.disk("sda", luks());
+    typed(&mut script, 1);
+    let actions = script.answer(is_open, Err(Failure::Os { what: "read sda".into(), errno: 5 }));
+    let said =
+        |action: &Action| matches!(action, Action::Say(_, text) if text.contains("sda cannot be opened as"));
+    assert_eq!(actions.iter().filter(|action| said(action)).count(), 1, "{actions:?}");
+}
+
+#[test]
 fn nobody_types_in_time() {
     let mut plan = explicit(ID);
     plan.luks.prompt_timeout = Some(Duration::from_secs(20));
