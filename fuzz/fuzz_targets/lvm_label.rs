@@ -6,7 +6,7 @@ mod device;
 
 use device::{Device, crc32, put};
 use libfuzzer_sys::fuzz_target;
-use ondisk::lvm;
+use ondisk::{Kind, lvm};
 
 const CRC_INIT: u32 = 0xf597_a6cf;
 const AREA: u64 = 4096;
@@ -40,6 +40,10 @@ fuzz_target!(|data: &[u8]| {
 
     let runs = vec![(512, label), (AREA, header), (AREA + 512, body)];
     let content = Device::new(16 << 20, 512, runs).check();
+    // The ring reaches over the place of the one signature that blkid prefers to a PV there.
+    if content.signatures.iter().any(|signature| signature.kind == Kind::Hpt37xMember) {
+        return;
+    }
     let member = content.member.expect("a PV");
     let pv = member.lvm().expect("a PV");
     assert_eq!(pv.vg, lvm::parse_metadata(text).ok());

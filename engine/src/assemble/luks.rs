@@ -353,6 +353,7 @@ impl Assembler for Luks {
     }
 
     fn wind_up(&mut self, _view: View<'_>, requests: &mut Requests<'_>) {
+        self.finish(requests);
         for container in self.containers.values_mut().filter(|one| one.keysource && one.state == State::Open)
         {
             container.state = State::Closing(requests.ask(Action::RemoveDm(container.name.clone())));
