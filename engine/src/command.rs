@@ -60,6 +60,8 @@ pub struct MountRequest {
     pub fstab: bool,
     /// The kernel refuses writes to the device.
     pub device_read_only: bool,
+    /// BIOS RAID volumes below it: their metadata have to call them not cleanly stopped before the first write.
+    pub volumes: Vec<DevName>,
 }
 
 /// A request to the hands.

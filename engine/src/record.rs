@@ -162,9 +162,15 @@ pub fn action(action: &Action) -> String {
         Action::StopAsking => out.word("stop-asking"),
         Action::Mount(request) => {
             out.word("mount").text(&request.device.0).list(&request.fstypes);
+            fn names(devices: &[DevName]) -> Vec<&str> {
+                devices.iter().map(|device| device.0.as_str()).collect()
+            }
             if !request.members.is_empty() {
-                let members: Vec<&str> = request.members.iter().map(|member| member.0.as_str()).collect();
-                out.values("members", &members).value("missing", &request.missing.to_string());
+                out.values("members", &names(&request.members))
+                    .value("missing", &request.missing.to_string());
+            }
+            if !request.volumes.is_empty() {
+                out.values("volumes", &names(&request.volumes));
             }
             &mut out
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use cmdline::Plan;
 use cmdline::plan::RootSpec;
 
+use crate::assemble::ata_raid::external;
 use crate::command::MountRequest;
 use crate::event::{CommandId, DevName, Failure};
 use crate::matching;
@@ -214,5 +215,6 @@ pub fn mount_request(plan: &Plan, table: &Table, device: &Device) -> MountReques
         access: plan.root.access,
         fstab: plan.root.fstab && plan.root.flags.is_none(),
         device_read_only: device.facts.read_only,
+        volumes: external::writable_below(plan, table, device),
     }
 }

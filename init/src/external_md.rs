@@ -1,8 +1,10 @@
 //! Arrays with external metadata (Intel, DDF): the kernel is told of them through `/sys/block/mdN/md`, as mdadm does
 //! (sysfs.c, Assemble.c: `assemble_container_content`).
 //!
-//! Without mdmon nobody would answer the kernel's question before the first write (`write-pending`), so volumes with
-//! redundancy are started read-only and nothing is written to their metadata: docs/ATA-RAID.md.
+//! Without mdmon nobody answers the kernel's question before the first write (`write-pending`), so volumes with redundancy
+//! are started read-only, and made writable when root is mounted ([`make_writable`], docs/ATA-RAID.md).
+
+mod dirty;
 
 use std::fs;
 use std::path::Path;
@@ -12,6 +14,8 @@ use engine::{ContainerRequest, DevName, Failure, Outcome, VolumeRequest};
 use ondisk::ata_raid::Format;
 
 use crate::md::{TURN, array, map};
+
+pub use dirty::make_writable;
 
 /// mdadm counts down from here when it needs a number that nobody chose.
 const LAST_NUMBER: u32 = 127;
@@ -104,18 +108,13 @@ fn fill(container: &Array, request: &ContainerRequest) -> Result<(), Failure> {
 
 fn start_volume(container: &Array, volume: &VolumeRequest) -> Result<Array, Failure> {
     let array = Array::create()?;
-    let started = describe(&array, container, volume);
-    match started {
-        Ok(()) => {
-            let text = format!("/{}/{}", container.0, volume.index);
-            map::enter(&array.0, &text, &volume.uuid, &volume.path);
-            Ok(array)
-        }
-        Err(failure) => {
-            array.clear();
-            Err(failure)
-        }
-    }
+    // Before it runs: whoever hears of it then looks its name up here.
+    map::enter(&array.0, &format!("/{}/{}", container.0, volume.index), &volume.uuid, &volume.path);
+    describe(&array, container, volume).inspect_err(|_| {
+        map::remove(&array.0);
+        array.clear();
+    })?;
+    Ok(array)
 }
 
 fn describe(array: &Array, container: &Array, volume: &VolumeRequest) -> Result<(), Failure> {
@@ -147,10 +146,4 @@ fn describe(array: &Array, container: &Array, volume: &VolumeRequest) -> Result<
 /// Says what became of a started volume.
 fn report(array: &Array, volume: &VolumeRequest) {
     log::info!("started {} ({}) of {} members", array.0, volume.path, volume.legs.len());
-    if volume.level > 0 {
-        log::warn!(
-            "{} is read-only: mdmon of the real root makes it writable; mount the root with ro",
-            array.0
-        );
-    }
 }

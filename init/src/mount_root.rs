@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cmdline::plan::Access;
 use engine::fstab;
 use engine::mount_options::MountOptions;
-use engine::{Failure, MountRequest};
+use engine::{DevName, Failure, MountRequest};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::external_md;
 use crate::fs_context::{self, Refusal};
 use crate::multi_device;
 use crate::new_root;
@@ -40,6 +41,11 @@ static OURS: AtomicBool = AtomicBool::new(false);
 ///
 /// What each type was refused for; nothing stays mounted.
 pub fn mount(request: &MountRequest) -> Result<(), Failure> {
+    let made_writable = make_writable(&request.volumes);
+    let request = &MountRequest {
+        device_read_only: request.device_read_only && !(made_writable && is_writable(&request.device)),
+        ..request.clone()
+    };
     if is_mounted() {
         if !OURS.load(Ordering::Relaxed) {
             log::warn!("something was mounted on {SYSROOT} by hand; it is taken as the root file system");
@@ -90,6 +96,21 @@ pub fn mount(request: &MountRequest) -> Result<(), Failure> {
     let access = if settled.read_only == Some(true) { "read-only" } else { "read-write" };
     log::info!("root is {device}: {fstype}, {access}");
     Ok(())
+}
+
+/// Makes BIOS RAID volumes writable; one that cannot be is no reason not to mount what is on it.
+fn make_writable(volumes: &[DevName]) -> bool {
+    for volume in volumes {
+        if let Err(failure) = external_md::make_writable(volume) {
+            log::error!("{volume} stays read-only until mdmon of the real root runs: {failure}");
+        }
+    }
+    !volumes.is_empty()
+}
+
+fn is_writable(device: &DevName) -> bool {
+    let read_only = format!("/sys/class/block/{}/ro", device.0.replace('/', "!"));
+    fs::read_to_string(read_only).is_ok_and(|text| text.trim() == "0")
 }
 
 /// Lazily, since a rescue shell may stand in it.
@@ -223,7 +244,6 @@ fn os(what: String, error: &io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engine::DevName;
 
     fn request(flags: Option<&str>, access: Option<Access>, device_read_only: bool) -> MountRequest {
         MountRequest {
@@ -235,6 +255,7 @@ mod tests {
             access,
             fstab: true,
             device_read_only,
+            volumes: Vec::new(),
         }
     }
 

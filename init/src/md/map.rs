@@ -15,7 +15,7 @@ pub fn enter(device: &str, metadata: &str, uuid: &str, path: &str) {
 }
 
 /// Takes an array out.
-pub(super) fn remove(device: &str) {
+pub fn remove(device: &str) {
     change(device, "");
 }
 

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::bytes::Bytes as _;
 use crate::crc::crc32;
 use crate::probe::Probe;
-use crate::{ReadError, Signature, text};
+use crate::{ReadAt, ReadError, Signature, text};
 
 use super::model::{Disk, Format};
-use super::{Found, sha1};
+use super::{Found, Writes, sha1};
 
 const MAGIC: [u8; 4] = [0xde, 0x11, 0xde, 0x11];
 const SWAPPED: [u8; 4] = [0x11, 0xde, 0x11, 0xde];
@@ -19,6 +19,12 @@ const PLACES: [u64; 2] = [1, 257];
 /// mdadm's limit for a section, in sectors.
 const MAX_SECTION: u32 = 1024;
 const SECTOR: u64 = 512;
+/// Where a header says where its virtual disk records are.
+const VIRTUAL: usize = 208;
+/// Magic number of virtual disk records.
+const RECORDS: u32 = 0xdddd_dddd;
+/// A set's state while it is not cleanly stopped.
+const INCONSISTENT: u8 = 0x10;
 
 /// What one disk says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,18 +99,63 @@ pub struct Config {
 
 /// Reads the metadata of a disk.
 pub(super) fn probe(probe: &Probe<'_>) -> Result<Option<Found>, ReadError> {
+    let Some(anchor) = anchor(probe)? else { return Ok(None) };
+    found(probe, &anchor)
+}
+
+/// A disk's anchor, in either byte order.
+fn anchor(probe: &Probe<'_>) -> Result<Option<Vec<u8>>, ReadError> {
     if probe.size() < MIN_SIZE {
         return Ok(None);
     }
     for place in PLACES {
         let at = (probe.size() / SECTOR).saturating_sub(place) * SECTOR;
         let Some(anchor) = probe.bytes(at, 512)? else { continue };
-        if !anchor.has(0, &MAGIC) && !anchor.has(0, &SWAPPED) {
-            continue;
+        if anchor.has(0, &MAGIC) || anchor.has(0, &SWAPPED) {
+            return Ok(Some(anchor.into_owned()));
         }
-        return found(probe, &anchor);
     }
     Ok(None)
+}
+
+/// What has to be written to a disk so that its metadata call a set inconsistent, as mdmon does before the first write
+/// (mdadm: `ddf_set_array_state`, `__write_ddf_structure`). Empty if they do already; `None` if the metadata are not as
+/// they should be. While one of the two copies is being changed its header says so, and the other one counts.
+///
+/// # Errors
+/// The device's read error.
+pub fn dirty(dev: &dyn ReadAt, index: u32) -> Result<Option<Writes>, ReadError> {
+    let probe = Probe::new(dev)?;
+    let Some(anchor) = anchor(&probe)?.filter(|anchor| anchor.has(0, &MAGIC) && intact(anchor)) else {
+        return Ok(None);
+    };
+    let (mut writes, mut copies) = (Writes::new(), 0_u32);
+    for (kind, place) in [(1, 96), (2, 104)] {
+        let Some(base) = anchor.be64(place) else { continue };
+        let Some(header) = header(&probe, base, kind, &anchor)? else { continue };
+        let Some((at, records)) = section(&probe, base, &header, VIRTUAL)? else { return Ok(None) };
+        let Some((place, state)) = state_of(&records, index) else { return Ok(None) };
+        copies += 1;
+        if state & INCONSISTENT != 0 {
+            continue;
+        }
+        let marked = changed(&records, place, state | INCONSISTENT);
+        let (Some(open), Some(marked), Some(base)) =
+            (changed(&header, 48, 1), marked, base.checked_mul(SECTOR))
+        else {
+            return Ok(None);
+        };
+        writes.extend([(base, open), (at, marked), (base, header)]);
+    }
+    Ok((copies > 0).then_some(writes))
+}
+
+/// Where the state of a set is in the virtual disk records, and what it is.
+fn state_of(records: &[u8], index: u32) -> Option<(usize, u8)> {
+    let used = records.be32(0) == Some(RECORDS) && intact(records) && index < u32::from(records.be16(10)?);
+    let at = usize::try_from(index).ok()?.checked_mul(64)?.checked_add(64)?;
+    set(index, records.slice(at, 64).filter(|_| used)?)?;
+    Some((at + 32, records.u8(at + 32)?))
 }
 
 fn found(probe: &Probe<'_>, anchor: &[u8]) -> Result<Option<Found>, ReadError> {
@@ -142,10 +193,24 @@ fn found(probe: &Probe<'_>, anchor: &[u8]) -> Result<Option<Found>, ReadError> {
 /// Whether the CRC at byte 4 is that of the bytes with the CRC itself all ones: the specification's, or mdadm's, which
 /// begins with zero and inverts nothing at the end.
 fn intact(bytes: &[u8]) -> bool {
-    let (Some(head), Some(tail)) = (bytes.get(..4), bytes.get(8..)) else { return false };
+    sums(bytes).is_some_and(|sums| bytes.be32(4).is_some_and(|stored| sums.contains(&stored)))
+}
+
+/// mdadm's CRC and the specification's.
+fn sums(bytes: &[u8]) -> Option<[u32; 2]> {
+    let (head, tail) = (bytes.get(..4)?, bytes.get(8..)?);
     let crc = |start: u32| crc32(crc32(crc32(start, head), &[0xff; 4]), tail);
-    let stored = bytes.be32(4);
-    stored == Some(crc(0)) || stored == Some(!crc(!0))
+    Some([crc(0), !crc(!0)])
+}
+
+/// The bytes with another value in one place, and a CRC of the kind that they had.
+fn changed(bytes: &[u8], at: usize, value: u8) -> Option<Vec<u8>> {
+    let kind = sums(bytes)?.iter().position(|sum| bytes.be32(4) == Some(*sum))?;
+    let mut bytes = bytes.to_vec();
+    *bytes.get_mut(at)? = value;
+    let sum = *sums(&bytes)?.get(kind)?;
+    bytes.get_mut(4..8)?.copy_from_slice(&sum.to_be_bytes());
+    Some(bytes)
 }
 
 /// The header at `lba` if it fits the anchor.
@@ -182,16 +247,12 @@ fn read(probe: &Probe<'_>, anchor: &[u8]) -> Result<Option<Group>, ReadError> {
         (None, Some(secondary)) => (secondary, secondary_at),
         (None, None) => return Ok(None),
     };
-    // Offset and length of a section stand side by side, in sectors.
     let section = |at: usize| -> Result<Option<Vec<u8>>, ReadError> {
-        let (Some(offset), Some(length)) = (active.be32(at), active.be32(at + 4)) else { return Ok(None) };
-        let start = base.checked_add(offset.into()).and_then(|sector| sector.checked_mul(SECTOR));
-        let (Some(start), true) = (start, length <= MAX_SECTION) else { return Ok(None) };
-        Ok(probe.bytes(start, length as usize * 512)?.map(std::borrow::Cow::into_owned))
+        Ok(section(probe, base, &active, at)?.map(|(_, bytes)| bytes))
     };
     let controller = section(192)?.unwrap_or_default();
     let (Some(physical), Some(virtual_), Some(configs), Some(data)) =
-        (section(200)?, section(208)?, section(216)?, section(224)?)
+        (section(200)?, section(VIRTUAL)?, section(216)?, section(224)?)
     else {
         return Ok(None);
     };
@@ -202,10 +263,23 @@ fn read(probe: &Probe<'_>, anchor: &[u8]) -> Result<Option<Group>, ReadError> {
     Ok(group)
 }
 
+/// A section's place in bytes, and what is there: the header says offset and length side by side, in sectors.
+fn section(
+    probe: &Probe<'_>,
+    base: u64,
+    header: &[u8],
+    at: usize,
+) -> Result<Option<(u64, Vec<u8>)>, ReadError> {
+    let (Some(offset), Some(length)) = (header.be32(at), header.be32(at + 4)) else { return Ok(None) };
+    let start = base.checked_add(offset.into()).and_then(|sector| sector.checked_mul(SECTOR));
+    let (Some(start), true) = (start, length <= MAX_SECTION) else { return Ok(None) };
+    Ok(probe.bytes(start, length as usize * 512)?.map(|bytes| (start, bytes.into_owned())))
+}
+
 fn group(header: &[u8], physical: &[u8], virtual_: &[u8], configs: &[u8], data: &[u8]) -> Option<Group> {
     let checked = |bytes: &[u8], magic: u32| bytes.be32(0) == Some(magic) && intact(bytes);
     let data = data.get(..512)?;
-    if !checked(physical, 0x2222_2222) || !checked(virtual_, 0xdddd_dddd) || !checked(data, 0x3333_3333) {
+    if !checked(physical, 0x2222_2222) || !checked(virtual_, RECORDS) || !checked(data, 0x3333_3333) {
         return None;
     }
     let disk = data.be32(32)?;

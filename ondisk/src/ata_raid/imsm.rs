@@ -8,7 +8,7 @@ use crate::scsi_id::identified;
 use crate::{ReadAt, ReadError, Signature, text};
 
 use super::model::{Above, Disk, Format, Level, Parity, Part, State};
-use super::{Found, letters, sha1, sum32};
+use super::{Found, Writes, letters, sha1, sum32};
 
 const MAGIC: &[u8] = b"Intel Raid ISM Cfg Sig. ";
 /// Where the table of disks begins, and the length of an entry.
@@ -337,9 +337,6 @@ impl Volume {
         each.checked_sub(rest)
     }
 }
-
-/// Places in bytes and what is to be written there, in this order.
-pub type Writes = Vec<(u64, Vec<u8>)>;
 
 /// What has to be written to a disk so that its metadata call a volume dirty, as mdmon does before the first write
 /// (mdadm: `imsm_set_array_state`, `write_super_imsm`, `store_imsm_mpb`). Empty if the volume is dirty already; `None` if the metadata are not as they should be.

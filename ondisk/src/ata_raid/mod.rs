@@ -23,7 +23,7 @@ pub use model::{Above, Disk, Format, Level, Parity, Part, State};
 
 use crate::bytes::Bytes as _;
 use crate::probe::Probe;
-use crate::{ReadError, Signature};
+use crate::{ReadAt, ReadError, Signature};
 
 /// Bytes of a sector in all these formats but Intel's.
 const SECTOR: u64 = 512;
@@ -38,6 +38,22 @@ pub(crate) struct Found {
     pub(crate) signature: Signature,
     /// What it says; `None` where that cannot be understood (the signature then has a doubt).
     pub(crate) disk: Option<Disk>,
+}
+
+/// Places in bytes and what is to be written there, in this order.
+pub type Writes = Vec<(u64, Vec<u8>)>;
+
+/// What has to be written to a disk so that its metadata call a set not cleanly stopped ([`imsm::dirty`],
+/// [`ddf::dirty`]).
+///
+/// # Errors
+/// The device's read error.
+pub fn dirty(dev: &dyn ReadAt, format: Format, index: u32) -> Result<Option<Writes>, ReadError> {
+    match (format, usize::try_from(index)) {
+        (Format::Imsm, Ok(index)) => imsm::dirty(dev, index),
+        (Format::Ddf, _) => ddf::dirty(dev, index),
+        _ => Ok(None),
+    }
 }
 
 /// The first format that claims the disk, in libblkid's order. The caller has made sure that it is a whole disk.

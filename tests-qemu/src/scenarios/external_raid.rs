@@ -89,23 +89,48 @@ fn on_the_volume(boot: Boot, format: &'static str, members: usize) -> Boot {
 }
 
 fn boot(recipe: &Arc<Recipe>, words: &str) -> Boot {
-    Boot::new(Series::V6_12, Image::universal(), format!("root=UUID={PLAIN_UUID} ro {words}"))
+    wanting(recipe, &format!("root=UUID={PLAIN_UUID} ro {words}"))
+}
+
+fn wanting(recipe: &Arc<Recipe>, words: &str) -> Boot {
+    Boot::new(Series::V6_12, Image::universal(), words)
         .disk(recipe.disk("A"), Bus::VirtioScsi)
         .serial("/dev/vdd")
 }
 
+/// What the kernel may do with the volume: `active` once its metadata call it dirty.
+fn state_is(boot: Boot, wanted: &'static [&str]) -> Boot {
+    boot.root("the volume is in the state that its metadata allow", move |verdict| {
+        let root = root_device(verdict)?;
+        let state = verdict.arrays.get(&root).and_then(|array| array.get("md/array_state"));
+        let state = state.map_or("", |state| state.trim());
+        ensure(wanted.contains(&state), || state.to_owned())
+    })
+}
+
 fn both(recipe: &Arc<Recipe>, words: &str) -> Boot {
-    boot(recipe, words).disk(recipe.disk("B"), Bus::VirtioScsi).serial("/dev/vde")
+    with_the_other(boot(recipe, words), recipe)
+}
+
+fn with_the_other(boot: Boot, recipe: &Arc<Recipe>) -> Boot {
+    boot.disk(recipe.disk("B"), Bus::VirtioScsi).serial("/dev/vde")
 }
 
 fn mirror(format: &'static str) -> Scenario {
     let recipe = recipe(format, Tree::Probe, 200);
-    let whole = on_the_volume(handed_over(both(&recipe, "")), format, 2).never_shows("DEGRADED").only_reads();
+    let active = ["active", "active-idle"].as_slice();
+    let whole = on_the_volume(handed_over(both(&recipe, "")), format, 2).never_shows("DEGRADED");
+    // Nobody but mdmon records the loss of a member; until then nothing is written.
     let half = on_the_volume(handed_over(boot(&recipe, "rootward.degraded=3")), format, 1)
         .shows("BIOS RAID volumes are started DEGRADED")
         .only_reads();
+    let absent = wanting(&recipe, "root=LABEL=absent rd.retry=5 rd.shell=0");
+    let stopped = with_the_other(absent, &recipe)
+        .stops_before_root()
+        .shows("started md126 (/dev/md/root_0)")
+        .only_reads();
     Scenario {
-        boots: vec![whole, half],
+        boots: vec![state_is(whole, active), state_is(half, &["readonly"]), stopped],
         ..Scenario::new(&format!("external-{format}"), Boot::new(Series::V6_12, Image::universal(), ""))
     }
 }

@@ -37,6 +37,8 @@ pub struct Volume {
     pub request: VolumeRequest,
     /// Not cleanly stopped.
     pub dirty: bool,
+    /// The metadata know of each member that is not there: should it come back, it is not taken for a good one.
+    pub recorded: bool,
     /// Why it cannot be started whatever comes.
     pub refused: Option<String>,
 }
@@ -143,10 +145,13 @@ fn imsm_volume(
     let current = volume.old_map.as_ref().unwrap_or(&volume.map);
     let stale = |slot: usize| current.slots.get(slot).is_none_or(|(_, stale)| *stale);
     let mut legs = Vec::new();
+    let mut recorded = true;
     for (slot, (disk, _)) in volume.map.slots.iter().enumerate() {
         let there = known.iter().find(|(_, index)| u32::try_from(*index) == Ok(*disk));
-        if let (Some((device, _)), Ok(number), false) = (there, u32::try_from(slot), stale(slot)) {
-            legs.push((device.name.clone(), number, volume.map.offset));
+        match (there, u32::try_from(slot)) {
+            _ if stale(slot) => {}
+            (Some((device, _)), Ok(number)) => legs.push((device.name.clone(), number, volume.map.offset)),
+            _ => recorded = false,
         }
     }
     let refused = if volume.level().is_none() {
@@ -179,6 +184,7 @@ fn imsm_volume(
             legs,
         },
         dirty: volume.dirty,
+        recorded,
         refused,
     }
 }
@@ -205,7 +211,7 @@ fn of_ddf(disks: &[(&Device, &ddf::Group)]) -> Vec<Container> {
                 .flat_map(|(_, group)| &group.parts)
                 .filter(|part| part.guid == set.guid)
                 .collect();
-            ddf_volume(set, colons(newest.uuid(Some(set))), &configs, &known)
+            ddf_volume(set, colons(newest.uuid(Some(set))), &configs, &known, &good)
         };
         Some(Container {
             format: Format::Ddf,
@@ -223,22 +229,28 @@ fn ddf_volume(
     uuid: String,
     configs: &[&ddf::Config],
     known: &[(&Device, u32)],
+    good: &dyn Fn(u32) -> bool,
 ) -> Option<Volume> {
     let newest = configs.iter().max_by_key(|config| config.sequence)?;
     let (level, layout, members) = newest.level().unwrap_or_default();
     let width = u32::try_from(newest.members.len()).ok()?;
-    let mut legs = Vec::new();
+    let (mut legs, mut recorded) = (Vec::new(), true);
     for basic in 0..newest.secondary.0.max(1) {
         // Each basic disk of a stacked set has a record of its own.
         let config = configs
             .iter()
             .filter(|config| newest.secondary.0 <= 1 || config.secondary.1 == basic)
             .max_by_key(|config| config.sequence);
-        let Some(config) = config else { continue };
+        let Some(config) = config else {
+            recorded = false;
+            continue;
+        };
         for (slot, (reference, offset)) in (0..).zip(&config.members) {
             if let Some((device, _)) = known.iter().find(|(_, disk)| disk == reference) {
                 let slot = u32::from(basic).saturating_mul(width).saturating_add(slot);
                 legs.push((device.name.clone(), slot, *offset));
+            } else if good(*reference) {
+                recorded = false;
             }
         }
     }
@@ -271,6 +283,7 @@ fn ddf_volume(
             legs,
         },
         dirty,
+        recorded,
         refused,
     })
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use cmdline::Plan;
 use ondisk::ata_raid::Format;
 
 use super::super::{Assembler, Hold, Requests, View};
@@ -10,7 +11,7 @@ use super::containers::{self, Container};
 use crate::command::{Action, ContainerRequest, Loudness};
 use crate::event::{CommandId, DevName, Failure, Outcome};
 use crate::explain::{Node, State};
-use crate::table::Device;
+use crate::table::{Device, Table};
 use crate::time::Moment;
 
 /// Who has claimed a disk.
@@ -45,21 +46,56 @@ enum Readiness {
     Incomplete,
 }
 
-fn is_ours(view: View<'_>, format: Format) -> bool {
-    view.plan.md.enabled
+fn is_ours(plan: &Plan, format: Format) -> bool {
+    plan.md.enabled
         && match format {
-            Format::Imsm => view.plan.md.imsm,
-            Format::Ddf => view.plan.md.ddf,
+            Format::Imsm => plan.md.imsm,
+            Format::Ddf => plan.md.ddf,
             _ => false,
         }
 }
 
-fn disks<'a>(view: View<'a>) -> Vec<&'a Device> {
-    let members = view.table.iter().filter(|device| {
+fn disks(view: View<'_>) -> Vec<&Device> {
+    members(view.plan, view.table)
+}
+
+fn members<'a>(plan: &Plan, table: &'a Table) -> Vec<&'a Device> {
+    let members = table.iter().filter(|device| {
         let disk = device.content().and_then(|content| content.member.as_deref()?.ata_raid());
-        device.facts.partn.is_none() && disk.is_some_and(|disk| is_ours(view, disk.format()))
+        device.facts.partn.is_none() && disk.is_some_and(|disk| is_ours(plan, disk.format()))
     });
     members.collect()
+}
+
+/// The volumes below a device that is going to be mounted, as far as they may be written to: those whose metadata know
+/// of every member that is not there. Nobody but mdmon can record the loss of another one.
+#[must_use]
+pub fn writable_below(plan: &Plan, table: &Table, device: &Device) -> Vec<DevName> {
+    let containers = containers::containers(&members(plan, table));
+    if containers.is_empty() {
+        return Vec::new();
+    }
+    let volumes = containers.iter().flat_map(|container| &container.volumes);
+    let paths: Vec<&str> = volumes
+        .filter(|volume| volume.recorded && volume.request.level > 0)
+        .map(|volume| volume.request.path.as_str())
+        .collect();
+    let (mut seen, mut found) = (vec![&device.name], Vec::new());
+    let mut at = 0;
+    while let Some(name) = seen.get(at) {
+        at += 1;
+        let Some(device) = table.get(name) else { continue };
+        if device.facts.md.as_ref().is_some_and(|md| paths.contains(&md.path.as_str())) {
+            found.push(device.name.clone());
+            continue;
+        }
+        for below in device.facts.slaves.iter().chain(&device.facts.parent) {
+            if !seen.contains(&below) {
+                seen.push(below);
+            }
+        }
+    }
+    found
 }
 
 fn readiness(container: &Container) -> Readiness {

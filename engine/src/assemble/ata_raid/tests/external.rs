@@ -1,0 +1,206 @@
+//! Intel's and DDF's containers.
+
+use ondisk::ata_raid::{Disk, imsm};
+use ondisk::{Content, Kind, Member, Signature};
+
+use super::{created, plan, uuid};
+use crate::assemble::ata_raid::containers::containers;
+use crate::command::{Action, ContainerRequest};
+use crate::event::{DeviceFacts, MdFacts, Outcome};
+use crate::script::{Script, is_mount};
+
+fn entry(serial: &str) -> imsm::Entry {
+    imsm::Entry { serial: serial.into(), sectors: 1 << 20, spare: false, configured: true, failed: false }
+}
+
+fn map(level: u8, slots: &[(u32, bool)]) -> imsm::Map {
+    imsm::Map {
+        offset: 2048,
+        sectors: 102_400,
+        stripes: 400,
+        stride: 128,
+        state: 0,
+        level,
+        domains: 2,
+        slots: slots.to_vec(),
+    }
+}
+
+fn volume(name: &str, map: imsm::Map) -> imsm::Volume {
+    imsm::Volume {
+        name: name.into(),
+        sectors: 102_400,
+        dirty: false,
+        migration: None,
+        write_hole: 0,
+        map,
+        old_map: None,
+    }
+}
+
+/// Two disks with a mirror and a stripe.
+fn anchor() -> imsm::Anchor {
+    imsm::Anchor {
+        family: 7,
+        orig_family: 7,
+        generation: 5,
+        attributes: 3,
+        disks: vec![entry("one"), entry("two")],
+        volumes: vec![
+            volume("Root", map(1, &[(0, false), (1, false)])),
+            volume("Fast", map(0, &[(0, false), (1, false)])),
+        ],
+    }
+}
+
+fn content(anchor: &imsm::Anchor) -> Content {
+    Content {
+        signatures: vec![Signature::new(Kind::ImsmMember)],
+        member: Some(Box::new(Member::AtaRaid(Disk::Imsm(anchor.clone())))),
+        ..Content::default()
+    }
+}
+
+fn disk(script: &mut Script, name: &str, serial: &str, content: Content) -> Vec<Action> {
+    let minor = u32::from(name.as_bytes()[2] - b'a') * 16;
+    let facts = DeviceFacts {
+        major: 8,
+        minor,
+        size: 1 << 29,
+        diskseq: u64::from(minor) + 1,
+        serial: Some(serial.into()),
+        ..DeviceFacts::default()
+    };
+    script.add(name, facts, content)
+}
+
+fn is_start(action: &Action) -> bool {
+    matches!(action, Action::StartContainer(_))
+}
+
+fn started(actions: &[Action]) -> Option<&ContainerRequest> {
+    actions.iter().find_map(|action| match action {
+        Action::StartContainer(request) => Some(request),
+        _ => None,
+    })
+}
+
+fn said(script: &Script) -> String {
+    script.engine.explain(crate::Moment(script.now)).to_string()
+}
+
+#[test]
+fn who_belongs_to_a_container() {
+    let mut script = Script::new(plan(uuid("root")));
+    // An older copy knows nothing of the second volume.
+    let mut older = anchor();
+    older.generation = 4;
+    older.volumes.pop();
+    assert!(!disk(&mut script, "sdb", "tw o", content(&older)).iter().any(is_start));
+    let actions = disk(&mut script, "sda", "one", content(&anchor()));
+    let request = started(&actions).unwrap();
+    let disks: Vec<&str> = request.disks.iter().map(|disk| disk.0.as_str()).collect();
+    assert_eq!(disks, ["sda", "sdb"]);
+    let volumes: Vec<_> = request
+        .volumes
+        .iter()
+        .map(|volume| (&*volume.path, volume.level, volume.component, volume.resync, volume.legs.len()))
+        .collect();
+    // The mirror keeps two copies of every stripe of data on the two disks together.
+    assert_eq!(volumes, [("/dev/md/Root_0", 1, 102_400, false, 2), ("/dev/md/Fast_0", 0, 51_200, false, 2)]);
+}
+
+#[test]
+fn with_one_disk_the_mirror_starts_and_the_stripe_does_not() {
+    let mut script = Script::new(plan(uuid("root")));
+    assert!(!disk(&mut script, "sda", "one", content(&anchor())).iter().any(is_start));
+    let text = said(&script);
+    assert!(text.contains("volume Root: 1 of 2 members seen, waiting 10 s more"), "{text}");
+    assert!(text.contains("? volume Fast: 1 of 2 members seen"), "{text}");
+    let actions = script.wait(11_000);
+    assert_eq!(started(&actions).map(|request| request.volumes.len()), Some(1));
+}
+
+/// What is called dirty before the mount when the mirror runs with these disks: serial numbers and what is on them.
+fn marked(disks: &[&str], anchor: &imsm::Anchor) -> Vec<String> {
+    let mut script = Script::new(plan(uuid("root")));
+    for (name, serial) in ["sda", "sdb"].iter().zip(disks) {
+        disk(&mut script, name, serial, content(anchor));
+    }
+    script.wait(11_000);
+    script.answer(is_start, Ok(Outcome::Done));
+    let facts = |minor, parent: Option<&str>, slaves: &[&str]| DeviceFacts {
+        major: 9,
+        minor,
+        size: 50 << 20,
+        diskseq: 100,
+        parent: parent.map(Into::into),
+        partn: parent.map(|_| 1),
+        slaves: slaves.iter().map(|name| (*name).into()).collect(),
+        md: parent.is_none().then(|| MdFacts { path: "/dev/md/Root_0".into() }),
+        ..DeviceFacts::default()
+    };
+    let below: Vec<&str> = ["sda", "sdb"].into_iter().take(disks.len()).collect();
+    script.add("md126", facts(126, None, &below), Content::default());
+    let found = crate::script::content(Kind::Ext4, "root");
+    let actions = script.add("md126p1", facts(127, Some("md126"), &[]), found);
+    let mounts = actions.iter().find_map(|action| match action {
+        Action::Mount(request) => Some(&request.volumes),
+        _ => None,
+    });
+    mounts.unwrap_or_else(|| panic!("{actions:?}")).iter().map(|name| name.0.clone()).collect()
+}
+
+/// A member whose loss nobody has recorded would be taken for a good one when it comes back: nothing is written before
+/// mdmon records it.
+#[test]
+fn a_volume_is_marked_dirty_when_its_metadata_know_what_is_missing() {
+    assert_eq!(marked(&["one", "two"], &anchor()), ["md126"]);
+    assert_eq!(marked(&["one"], &anchor()), [""; 0]);
+    let mut known = anchor();
+    known.disks[1].failed = true;
+    known.volumes.truncate(1);
+    known.volumes[0].map.state = 2;
+    known.volumes[0].map.slots[1].1 = true;
+    assert_eq!(marked(&["one"], &known), ["md126"]);
+}
+
+#[test]
+fn what_cannot_be_started_says_why() {
+    let mut moving = anchor();
+    moving.volumes[0].migration = Some((3, 10));
+    moving.volumes[1].map.level = 9;
+    let mut script = Script::new(plan(uuid("root")));
+    disk(&mut script, "sda", "one", content(&moving));
+    assert!(!disk(&mut script, "sdb", "two", content(&moving)).iter().any(is_start));
+    let text = said(&script);
+    assert!(text.contains("migration") && text.contains("code 9"), "{text}");
+    let all: Vec<&crate::table::Device> = script.engine.table().iter().collect();
+    assert_eq!(containers(&all).len(), 1);
+}
+
+#[test]
+fn a_container_that_is_named_holds_a_root_that_is_there_already() {
+    let mut named = plan(uuid("root"));
+    named.md.uuids = vec![anchor().uuid(None).unwrap()];
+    let mut script = Script::new(named);
+    disk(&mut script, "sdr", "three", crate::script::content(Kind::Ext4, "root"));
+    disk(&mut script, "sda", "one", content(&anchor()));
+    let text = said(&script);
+    assert!(!text.contains("no member of MD array"), "{text}");
+    let actions = disk(&mut script, "sdb", "two", content(&anchor()));
+    assert!(actions.iter().any(is_start) && !actions.iter().any(is_mount), "{actions:?}");
+    assert!(script.answer(is_start, Ok(Outcome::Done)).iter().any(is_mount));
+}
+
+#[test]
+fn without_md_they_are_device_mappers_under_dmraids_names() {
+    let mut plan = plan(uuid("root"));
+    plan.md.imsm = false;
+    let mut script = Script::new(plan);
+    disk(&mut script, "sda", "one", content(&anchor()));
+    let actions = disk(&mut script, "sdb", "two", content(&anchor()));
+    let mut names: Vec<&str> = created(&actions).iter().map(|device| device.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["isw_h_Fast", "isw_h_Root"]);
+}
