@@ -14,6 +14,7 @@ use engine::{ContainerRequest, DevName, Failure, Outcome, VolumeRequest};
 use ondisk::ata_raid::Format;
 
 use crate::md::{TURN, array, map};
+use crate::nodes::Links;
 
 pub use dirty::make_writable;
 
@@ -35,6 +36,12 @@ pub fn start(request: &ContainerRequest) -> Result<Outcome, Failure> {
         return Err(failure);
     }
     map::enter(&container.0, name(request.format), &request.uuid, &request.path);
+    // udev's rule reads it to find out which mdmon a volume needs, maybe before it makes it itself.
+    if let Some(link) = request.path.strip_prefix("/dev/")
+        && let Err(error) = Links::new().apply(&DevName(container.0.clone()), &[link.to_owned()])
+    {
+        log::warn!("{error}");
+    }
     let mut failed = None;
     for volume in &request.volumes {
         match start_volume(&container, volume) {

@@ -1,43 +1,19 @@
 //! Physical volumes made by lvm2: what is read from them, from damaged copies, and from any other bytes.
 
+mod sparse;
+
 use std::fs;
 use std::path::PathBuf;
 
 use ondisk::lvm::{Area, PhysicalVolume, Value, VolumeGroup, parse_metadata};
-use ondisk::{Kind, ReadAt, ReadError, identify};
-
-/// Zeroes, except for a few runs of bytes: size, then offset (u32), length (u16) and bytes of each run.
-#[derive(Clone)]
-struct Sparse {
-    size: u64,
-    runs: Vec<(u64, Vec<u8>)>,
-}
-
-impl ReadAt for Sparse {
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, ReadError> {
-        let end = offset.checked_add(buf.len() as u64).filter(|end| *end <= self.size).expect("inside");
-        buf.fill(0);
-        for (at, bytes) in &self.runs {
-            let from = offset.max(*at);
-            let to = end.min(at + bytes.len() as u64);
-            if from < to {
-                let into = usize::try_from(from - offset).unwrap()..usize::try_from(to - offset).unwrap();
-                let out = usize::try_from(from - at).unwrap()..usize::try_from(to - at).unwrap();
-                buf[into].copy_from_slice(&bytes[out]);
-            }
-        }
-        Ok(buf.len())
-    }
-
-    fn size(&self) -> u64 {
-        self.size
-    }
-}
+use ondisk::{Kind, identify};
+use sparse::Sparse;
 
 fn file(path: &str) -> Vec<u8> {
     fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
+/// Size, then offset (u32), length (u16) and bytes of each run.
 fn disk(name: &str) -> Sparse {
     let seed = file(&format!("tests/fixtures/lvm/{name}"));
     let (size, mut rest) = seed.split_at(8);

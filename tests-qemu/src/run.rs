@@ -97,15 +97,6 @@ pub fn run(options: &Options) -> Result<Summary, Error> {
     selected.retain(|scenario| {
         options.filters.is_empty() || options.filters.iter().any(|part| scenario.name.contains(part))
     });
-    if options.filters.is_empty() {
-        let (unproven, proven) = selected.into_iter().partition(scenarios::is_unproven);
-        selected = proven;
-        let unproven: Vec<Scenario> = unproven;
-        if !unproven.is_empty() {
-            let names: Vec<&str> = unproven.iter().map(|scenario| scenario.name.as_str()).collect();
-            say(&format!("left out, never seen to pass ({}): {}", names.len(), names.join(" ")));
-        }
-    }
     if options.list {
         for scenario in &selected {
             say(&scenario.name);

@@ -47,27 +47,9 @@ pub fn all() -> Vec<Scenario> {
     all
 }
 
-/// Scenarios that are written and were never seen to pass: they run when they are asked for by name, and a run of all
-/// names them as left out. What passes is taken off this list.
-const UNPROVEN: &[&str] = &["debian13-ddf-6.12"];
-
-/// Whether a scenario was never seen to pass.
-#[must_use]
-pub fn is_unproven(scenario: &Scenario) -> bool {
-    UNPROVEN.contains(&scenario.name.as_str())
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-
-    #[test]
-    fn what_is_left_out_exists() {
-        let all = super::all();
-        for name in super::UNPROVEN {
-            assert!(all.iter().any(|scenario| scenario.name == *name), "there is no scenario {name}");
-        }
-    }
 
     #[test]
     fn names_are_unique() {

@@ -1,0 +1,153 @@
+//! Intel's and DDF's metadata as mdadm writes them, against what `mdadm --examine` says of them, and marked dirty.
+
+mod sparse;
+
+use std::fs;
+use std::path::PathBuf;
+
+use ondisk::ata_raid::{self, Disk, Format};
+use ondisk::{Kind, Member, identify};
+use sparse::Sparse;
+
+fn file(name: &str) -> Vec<u8> {
+    fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/raid").join(name)).unwrap()
+}
+
+/// Size (u64), then offset (u64), length (u32) and kind of each run: 0 with its bytes, 1 of ones.
+fn disk(name: &str) -> Sparse {
+    let bytes = file(name);
+    let (size, mut rest) = bytes.split_at(8);
+    let mut runs = Vec::new();
+    while let Some((header, tail)) = rest.split_at_checked(13) {
+        let offset = u64::from_le_bytes(header[..8].try_into().unwrap());
+        let length = u32::from_le_bytes(header[8..12].try_into().unwrap()) as usize;
+        rest = tail;
+        if header[12] == 1 {
+            runs.push((offset, vec![0xff; length]));
+        } else {
+            runs.push((offset, tail[..length].to_vec()));
+            rest = &tail[length..];
+        }
+    }
+    Sparse { size: u64::from_le_bytes(size.try_into().unwrap()), runs }
+}
+
+fn member(disk: &Sparse, kind: Kind) -> Disk {
+    let content = identify(disk).unwrap();
+    assert_eq!(content.only().map(|signature| signature.kind), Some(kind), "{content:?}");
+    content.member.as_deref().and_then(Member::ata_raid).unwrap().clone()
+}
+
+/// Applies the first writes of marking a volume dirty.
+fn marked(disk: &Sparse, format: Format, writes: usize) -> Sparse {
+    let all = ata_raid::dirty(disk, format, 0).unwrap().unwrap();
+    let mut disk = disk.clone();
+    disk.runs.extend(all.into_iter().take(writes));
+    disk
+}
+
+fn examined(name: &str) -> String {
+    String::from_utf8(file(name)).unwrap()
+}
+
+/// What mdadm prints after a word and a colon.
+fn value<'a>(text: &'a str, name: &str) -> &'a str {
+    let line = text.lines().find(|line| line.split(" : ").next().unwrap().trim() == name);
+    line.unwrap_or_else(|| panic!("{name}")).split(" : ").nth(1).unwrap().trim()
+}
+
+fn words(uuid: [u8; 16]) -> String {
+    uuid.chunks(4)
+        .map(|word| word.iter().map(|byte| format!("{byte:02x}")).collect())
+        .collect::<Vec<String>>()
+        .join(":")
+}
+
+#[test]
+fn intels_are_what_mdadm_says() {
+    for name in ["imsm-a.bin", "imsm-b.bin"] {
+        let Disk::Imsm(anchor) = member(&disk(name), Kind::ImsmMember) else { panic!("{name}") };
+        let text = examined("imsm-a.txt");
+        assert_eq!(format!("{:08x}", anchor.family), value(&text, "Family"));
+        assert_eq!(format!("{:08x}", anchor.generation), value(&text, "Generation"));
+        assert_eq!(format!("{:08x} (supported)", anchor.attributes), value(&text, "Attributes"));
+        assert_eq!(words(anchor.uuid(None).unwrap()), value(&text, "UUID"));
+        let volume = &anchor.volumes[0];
+        assert!(text.contains(&format!("[{}]:", volume.name)));
+        assert!(text.contains(&words(anchor.uuid(Some(0)).unwrap())));
+        assert!(value(&text, "Array Size").starts_with(&format!("{} ", volume.sectors)));
+        assert_eq!(volume.map.offset.to_string(), value(&text, "Sector Offset"));
+        assert_eq!(volume.map.stripes.to_string(), value(&text, "Num Stripes"));
+        assert_eq!(volume.level(), Some((1, 0)));
+        assert_eq!(volume.dirty, value(&text, "Dirty State") == "dirty");
+        let serials: Vec<&str> = anchor.disks.iter().map(|disk| disk.serial.as_str()).collect();
+        assert_eq!(serials, [value(&text, "Disk00 Serial"), value(&text, "Disk01 Serial")]);
+    }
+}
+
+#[test]
+fn ddfs_are_what_mdadm_says() {
+    for name in ["ddf-a.bin", "ddf-b.bin"] {
+        let Disk::Ddf(group) = member(&disk(name), Kind::DdfMember) else { panic!("{name}") };
+        let text = examined("ddf-a.txt");
+        let guid = |guid: [u8; 24]| {
+            let words = guid.chunks(4).map(|word| word.iter().map(|byte| format!("{byte:02X}")).collect());
+            words.collect::<Vec<String>>().join(":")
+        };
+        assert_eq!(guid(group.guid), value(&text, "Container GUID"));
+        assert_eq!(format!("{:08x}", group.sequence), value(&text, "Seq"));
+        let set = &group.sets[0];
+        assert_eq!(
+            (guid(set.guid).as_str(), set.name.as_str()),
+            (value(&text, "VD GUID[0]"), value(&text, "Name[0]"))
+        );
+        assert_eq!((set.state, value(&text, "state[0]")), (0, "Optimal, Consistent"));
+        assert_eq!((set.initialised, value(&text, "init state[0]")), (2, "Fully Initialised"));
+        let part = &group.parts[0];
+        assert_eq!((part.level(), value(&text, "Raid Level[0]")), (Some((1, 0, 2)), "RAID1"));
+        assert_eq!((part.sectors / 2).to_string(), value(&text, "Device Size[0]"));
+        assert_eq!((part.total / 2).to_string(), value(&text, "Array Size[0]"));
+        assert_eq!(group.disks.len(), 2);
+        for disk in &group.disks {
+            assert!(text.contains(&format!("{:08x}", disk.reference)), "{disk:?}");
+        }
+    }
+}
+
+#[test]
+fn intels_are_marked_dirty() {
+    let clean = disk("imsm-a.bin");
+    let Disk::Imsm(before) = member(&clean, Kind::ImsmMember) else { panic!() };
+    let dirty = marked(&clean, Format::Imsm, usize::MAX);
+    let Disk::Imsm(after) = member(&dirty, Kind::ImsmMember) else { panic!() };
+    assert_eq!((after.generation, after.volumes[0].dirty), (before.generation + 1, true));
+    assert_eq!(ata_raid::dirty(&dirty, Format::Imsm, 0).unwrap(), Some(Vec::new()));
+    assert_eq!(ata_raid::dirty(&clean, Format::Imsm, 1).unwrap(), None);
+}
+
+/// After every write the metadata are whole: those of before, until they are those of after.
+#[test]
+fn ddfs_are_marked_dirty_without_a_moment_of_weakness() {
+    let clean = disk("ddf-a.bin");
+    let Disk::Ddf(before) = member(&clean, Kind::DdfMember) else { panic!() };
+    let mut expected = before.clone();
+    expected.sets[0].state = 0x10;
+    let all = ata_raid::dirty(&clean, Format::Ddf, 0).unwrap().unwrap();
+    assert_eq!(all.len(), 6);
+    for writes in 0..=all.len() {
+        let disk = marked(&clean, Format::Ddf, writes);
+        let Disk::Ddf(group) = member(&disk, Kind::DdfMember) else { panic!("{writes}") };
+        // From the third write on the first copy is whole and new.
+        assert_eq!(group, if writes < 3 { before.clone() } else { expected.clone() }, "{writes}");
+        // A section that was written by half has no valid checksum. The header says then that the other copy counts.
+        if let Some((at, bytes)) = all.get(writes).filter(|_| writes % 3 == 1) {
+            let mut torn = disk.clone();
+            torn.runs.push((*at, bytes[..256].to_vec()));
+            let Disk::Ddf(group) = member(&torn, Kind::DdfMember) else { panic!("torn at {writes}") };
+            assert_eq!(group, if writes < 3 { before.clone() } else { expected.clone() }, "torn at {writes}");
+        }
+    }
+    let dirty = marked(&clean, Format::Ddf, usize::MAX);
+    assert_eq!(ata_raid::dirty(&dirty, Format::Ddf, 0).unwrap(), Some(Vec::new()));
+    assert_eq!(ata_raid::dirty(&clean, Format::Ddf, 1).unwrap(), None);
+}
