@@ -340,9 +340,12 @@ impl Boot {
         }
     }
 
-    /// Hands modules to the workers, as many at once as there are CPUs, and answers commands that waited for them.
+    /// Answers commands that waited for modules, and hands modules to the workers, as many at once as there are CPUs.
     fn load_modules(&mut self) {
-        let pause = self.departure.is_some() || (self.mounting.is_some() && self.waiting.is_empty());
+        self.answer_waiting();
+        // What the engine makes of the news may need the only CPU before any stranger does.
+        let news = self.loader_limit == 1 && !self.events.is_empty();
+        let pause = news || self.departure.is_some() || (self.mounting.is_some() && self.waiting.is_empty());
         // A device that is not read by then hangs, and is nothing to wait for.
         let now = Instant::now();
         let works = |until: &&Option<Instant>| until.is_none_or(|until| now < until);
@@ -351,6 +354,11 @@ impl Boot {
             let Some(job) = self.loader.take_job() else { break };
             self.pool.submit(move || Report::Module(job.run()));
         }
+        // Some need no loading.
+        self.answer_waiting();
+    }
+
+    fn answer_waiting(&mut self) {
         let loader = &self.loader;
         let mut events = Vec::new();
         self.waiting.retain(|waiting| match loader.outcome(&waiting.names) {

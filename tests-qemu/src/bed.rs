@@ -50,6 +50,8 @@ pub struct Recipe {
     pub packages: Vec<&'static str>,
     /// Kernel that makes them, where it matters; otherwise the newest.
     pub kernel: Option<Series>,
+    /// Release whose tools make them, where it matters; otherwise the newest.
+    pub release: Option<Release>,
 }
 
 impl Recipe {
@@ -194,7 +196,7 @@ impl Bed {
             targets,
             packages: recipe.packages.clone(),
             kernel: recipe.kernel,
-            release: None,
+            release: recipe.release,
         };
         self.builder().run(&job)
     }

@@ -68,6 +68,7 @@ dmsetup remove part; dmsetup remove nvidia_eeeeegdg
         disks: sizes.map(disk).to_vec(),
         packages: vec!["dmsetup"],
         kernel: None,
+        release: None,
     });
     let boot = Boot::new(Series::V6_12, Image::universal(), format!("root=UUID={PLAIN_UUID} ro rd.auto=1"));
     let boot = ["A", "B", "C", "D", "E"]

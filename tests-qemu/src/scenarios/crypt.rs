@@ -77,6 +77,7 @@ fn recipe(name: &str, tree: Tree, disks: &[(&str, u64)], script: &str) -> Arc<Re
         disks: disks.iter().map(|(variable, size)| ((*variable).to_owned(), *size)).collect(),
         packages: vec!["dmsetup"],
         kernel: None,
+        release: None,
     })
 }
 

@@ -60,6 +60,7 @@ mdadm --examine $A
         disks: ["A", "B"].map(|disk| (disk.to_owned(), size)).to_vec(),
         packages: Vec::new(),
         kernel: None,
+        release: None,
     })
 }
 

@@ -53,6 +53,10 @@ fn recipe(name: &str, tree: Tree, disks: &[(&str, u64)], script: &str) -> Arc<Re
         disks: disks.iter().map(|(variable, size)| ((*variable).to_owned(), *size)).collect(),
         packages: vec!["dmsetup"],
         kernel: None,
+        release: match tree {
+            Tree::Debian(release) => Some(release),
+            _ => None,
+        },
     })
 }
 

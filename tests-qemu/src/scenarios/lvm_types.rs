@@ -15,37 +15,44 @@ use crate::verdict::Verdict;
 const DISKS: [&str; 5] = ["A", "B", "C", "D", "E"];
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![all_types(), cached_root()]
+    let debians = [(Release::Bookworm, Series::V6_1), (Release::Trixie, Series::V6_12)];
+    debians.into_iter().flat_map(|debian| [all_types(debian), cached_root(debian)]).collect()
 }
 
-fn recipe(name: &str, script: &str, size: u64) -> Arc<Recipe> {
+/// A distribution and its kernel.
+type Debian = (Release, Series);
+
+fn recipe(name: &str, script: &str, size: u64, (release, series): Debian) -> Arc<Recipe> {
     Arc::new(Recipe {
         name: name.to_owned(),
         script: script.to_owned(),
-        tree: Tree::Debian(Release::Trixie),
+        tree: Tree::Debian(release),
         disks: DISKS.iter().map(|disk| ((*disk).to_owned(), size)).collect(),
         packages: Vec::new(),
-        kernel: Some(Series::V6_12),
+        kernel: Some(series),
+        release: Some(release),
     })
 }
 
-fn boot(recipe: &Arc<Recipe>, cmdline: &str) -> Boot {
-    let boot = Boot::new(Series::V6_12, Image::universal(), cmdline);
+fn boot(recipe: &Arc<Recipe>, series: Series, cmdline: &str) -> Boot {
+    let boot = Boot::new(series, Image::universal(), cmdline);
     let boot = DISKS.iter().fold(boot, |boot, disk| boot.disk(recipe.disk(disk), Bus::VirtioBlk));
     // The real root's own lvm2 activates nothing, so that what is there is what the initramfs has made.
     same_devices(healthy(boot))
 }
 
 /// The root is a thin volume; everything else comes up because its group is named.
-fn all_types() -> Scenario {
-    let recipe = recipe("lvm-types", include_str!("lvm_types.sh"), 560);
-    Scenario::new("debian13-lvm-types", boot(&recipe, "root=/dev/all/root ro rd.lvm.vg=all"))
+fn all_types(debian: Debian) -> Scenario {
+    let recipe = recipe("lvm-types", include_str!("lvm_types.sh"), 560, debian);
+    let boot = boot(&recipe, debian.1, "root=/dev/all/root ro rd.lvm.vg=all");
+    Scenario::new(&format!("debian{}-lvm-types", debian.0.number()), boot)
 }
 
 /// The root is a write-back cache over RAID 1; nothing else of the group comes up.
-fn cached_root() -> Scenario {
-    let recipe = recipe("lvm-cached-root", include_str!("lvm_cached_root.sh"), 560);
-    Scenario::new("debian13-lvm-cached-root", boot(&recipe, "root=/dev/sys/root ro"))
+fn cached_root(debian: Debian) -> Scenario {
+    let recipe = recipe("lvm-cached-root", include_str!("lvm_cached_root.sh"), 560, debian);
+    let boot = boot(&recipe, debian.1, "root=/dev/sys/root ro");
+    Scenario::new(&format!("debian{}-lvm-cached-root", debian.0.number()), boot)
 }
 
 /// A mapped device: UUID and table, other devices by name.

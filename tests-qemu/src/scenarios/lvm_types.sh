@@ -65,6 +65,11 @@ make -l 8 -n wfast all
 lvchange -q -an all/wfast
 lvconvert -q -y --type writecache --cachevol all/wfast all/wcached
 settle
+make -l 16 -n moved all $C
+# A move that was interrupted before its first look at the progress.
+pvmove -q -i 1000 -b -n moved $C $E
+sleep 1
+pkill -f pvmove || true
 vgchange -q -an all || { sleep 3; vgchange -an all; }
 vgchange -q -ay --poll n --config activation/monitoring=1 --ignoremonitoring all
 {

@@ -27,6 +27,7 @@ fn recipe(name: &str, packages: Vec<&'static str>, script: &str) -> Arc<Recipe> 
         disks: ["A", "B"].map(|disk| (disk.to_owned(), 192)).to_vec(),
         packages,
         kernel: None,
+        release: None,
     })
 }
 

@@ -105,6 +105,7 @@ PLAIN_UUID=2a1f0d7c-3c55-4c0f-8d6e-5b1c7d9e0005 fill $ALONE alone
         disks: vec![("UNIT".to_owned(), 1300), ("ALONE".to_owned(), 1300)],
         packages: Vec::new(),
         kernel: None,
+        release: None,
     });
     let boot = |cmdline: String, image: Image| healthy(Boot::new(KERNEL, image, cmdline));
     let ours = boot(format!("root=UUID={PLAIN_UUID} ro"), Image::universal().with(CONF))

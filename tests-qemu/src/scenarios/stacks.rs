@@ -114,6 +114,7 @@ fn recipe(number: usize, stacks: &[Vec<Layer>]) -> Arc<Recipe> {
         script,
         tree: Tree::Probe,
         kernel: None,
+        release: None,
         disks,
         packages: Vec::new(),
     })

@@ -58,6 +58,7 @@ printf x | dd of=${BAD}1 bs=1 seek=100
         disks: vec![("DISK".to_owned(), 160), ("BAD".to_owned(), 160)],
         packages: vec!["dmsetup"],
         kernel: None,
+        release: None,
     })
 }
 
@@ -140,6 +141,7 @@ cat noted; cat noted >$DUMP
         disks: vec![("DISK".to_owned(), 160)],
         packages: vec!["dmsetup"],
         kernel: None,
+        release: None,
     });
     let image = image().with(Extra::Text("/etc/integritytab", "root /dev/vda - -\n"));
     let boot = Boot::new(KERNEL, image, "root=/dev/mapper/root rw rd.debug")

@@ -20,10 +20,14 @@ use crate::scenario::{Boot, Scenario, ensure, equal};
 const MD: &[&str] = &["md_mod", "raid0", "raid1", "raid10", "raid456"];
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![debian(), levels(), incomplete(), accidents(), at_once(), never()]
+    let mut all = vec![debian(), accidents(), at_once(), never()];
+    for tools in [Release::Bookworm, Release::Trixie] {
+        all.extend([levels(tools), incomplete(tools)]);
+    }
+    all
 }
 
-fn recipe(name: &str, script: &str, disks: &[&str], kernel: Series) -> Arc<Recipe> {
+fn recipe(name: &str, script: &str, disks: &[&str], kernel: Series, tools: Release) -> Arc<Recipe> {
     Arc::new(Recipe {
         name: name.to_owned(),
         script: format!("{}{script}", include_str!("prelude.sh")),
@@ -31,6 +35,7 @@ fn recipe(name: &str, script: &str, disks: &[&str], kernel: Series) -> Arc<Recip
         disks: disks.iter().map(|disk| ((*disk).to_owned(), 280)).collect(),
         packages: Vec::new(),
         kernel: Some(kernel),
+        release: Some(tools),
     })
 }
 
@@ -54,8 +59,8 @@ fn as_mdadm(
     })
 }
 
-fn levels_recipe() -> Arc<Recipe> {
-    recipe("md-levels", include_str!("levels.sh"), &["A", "B", "C", "D"], Series::V6_1)
+fn levels_recipe(tools: Release) -> Arc<Recipe> {
+    recipe("md-levels", include_str!("levels.sh"), &["A", "B", "C", "D"], Series::V6_1, tools)
 }
 
 fn levels_image() -> Image {
@@ -63,31 +68,35 @@ fn levels_image() -> Image {
         .with(Extra::Text("/etc/mdadm/mdadm.conf", "HOMEHOST probe\n"))
 }
 
-/// Every level and every version of metadata, in one machine.
-fn levels() -> Scenario {
+/// Every level and every version of metadata, in one machine, by the mdadm of this release.
+fn levels(tools: Release) -> Scenario {
     let boot = Boot::new(Series::V6_1, levels_image(), format!("root=UUID={PLAIN_UUID} ro ${{NAMED}}"));
     // Root may be there before the last array: what is named holds it.
-    let boot = attached(boot, &levels_recipe(), &["A", "B", "C", "D"]).never_shows("degraded");
-    Scenario::new("md-levels", on_array(handed_over(as_mdadm(boot, "whole", &[], &[]))))
+    let boot = attached(boot, &levels_recipe(tools), &["A", "B", "C", "D"]).never_shows("degraded");
+    Scenario::new(
+        &format!("md-levels-debian{}", tools.number()),
+        on_array(handed_over(as_mdadm(boot, "whole", &[], &[]))),
+    )
 }
 
 /// The same without one disk: what redundancy covers starts after the wait, nothing else does.
-fn incomplete() -> Scenario {
+fn incomplete(tools: Release) -> Scenario {
     // Root is a member short too, so that it waits with the others.
     let cmdline = "root=UUID=2a1f0d7c-3c55-4c0f-8d6e-5b1c7d9e0004 ro rd.auto=1";
-    let boot = attached(Boot::new(Series::V6_1, levels_image(), cmdline), &levels_recipe(), &["A", "B", "C"])
-        .patience(Duration::from_secs(60))
-        .expect("degraded start in")
-        .shows("(probe:four, raid4) starts degraded: 3 of 4 members seen, missing slot 3")
-        .shows("(probe:stripe, raid0): 3 of 4 members seen, missing slot 3; raid0 has no redundancy")
-        .shows("its write journal is missing");
+    let boot =
+        attached(Boot::new(Series::V6_1, levels_image(), cmdline), &levels_recipe(tools), &["A", "B", "C"])
+            .patience(Duration::from_secs(60))
+            .expect("degraded start in")
+            .shows("(probe:four, raid4) starts degraded: 3 of 4 members seen, missing slot 3")
+            .shows("(probe:stripe, raid0): 3 of 4 members seen, missing slot 3; raid0 has no redundancy")
+            .shows("its write journal is missing");
     // mdadm --run starts what has lost its journal, read-only; we leave that to somebody who knows.
     let boot = as_mdadm(boot, "incomplete", &["/dev/md/journal"], &[]);
-    Scenario::new("md-incomplete", on_array(handed_over(boot)))
+    Scenario::new(&format!("md-incomplete-debian{}", tools.number()), on_array(handed_over(boot)))
 }
 
 fn accidents_recipe() -> Arc<Recipe> {
-    recipe("md-accidents", include_str!("accidents.sh"), &["A", "B", "C"], Series::V6_12)
+    recipe("md-accidents", include_str!("accidents.sh"), &["A", "B", "C"], Series::V6_12, Release::Trixie)
 }
 
 /// Stale and split halves, an array with partitions, mdadm.conf: on demand.
@@ -120,7 +129,7 @@ fn at_once() -> Scenario {
     let cmdline = "root=/dev/disk/by-id/md-uuid-11111111:22222222:33333333:44444401 ro rootward.degraded=0 \
                    rd.md.uuid=11111111-2222-2222-3333-333344444401 rd.md.waitclean=1";
     let boot = Boot::new(Series::V6_12, image, cmdline);
-    let boot = attached(boot, &levels_recipe(), &["B", "C"])
+    let boot = attached(boot, &levels_recipe(Release::Trixie), &["B", "C"])
         .root("it says so, and when it does nobody has waited", |verdict| {
             let first = verdict.kmsg.iter().find(|line| line.text.starts_with("rootward: "));
             let started = verdict.kmsg.iter().find(|line| line.text.contains("starts degraded"));
@@ -144,11 +153,17 @@ fn never() -> Scenario {
     let image = Image::modules(&[STORAGE, MD].concat());
     let cmdline =
         format!("root=UUID={PLAIN_UUID} rootward.degraded=never rd.retry=3 rd.shell=0 rd.emergency=poweroff");
-    let boot = attached(Boot::new(Series::V6_12, image, cmdline), &levels_recipe(), &["B", "C"])
-        .stops_before_root()
-        .shows("array 11111111:22222222:33333333:44444401 (probe:root, raid1): 1 of 2 members seen, missing slot 0; \
-                rootward.degraded=never forbids a degraded start")
-        .shows("rootward.degraded=10");
+    let boot = attached(
+        Boot::new(Series::V6_12, image, cmdline),
+        &levels_recipe(Release::Trixie),
+        &["B", "C"],
+    )
+    .stops_before_root()
+    .shows(
+        "array 11111111:22222222:33333333:44444401 (probe:root, raid1): 1 of 2 members seen, missing slot 0; \
+                rootward.degraded=never forbids a degraded start",
+    )
+    .shows("rootward.degraded=10");
     Scenario::new("md-never-degraded", boot)
 }
 
@@ -169,6 +184,7 @@ fn debian() -> Scenario {
         disks: vec![("A".to_owned(), 1400), ("B".to_owned(), 1400)],
         packages: Vec::new(),
         kernel: None,
+        release: None,
     });
     let boot = Boot::new(Series::V6_12, Image::universal(), format!("root=UUID={PLAIN_UUID} ro"))
         .disk(recipe.disk("A"), Bus::VirtioBlk)
