@@ -26,7 +26,7 @@ use super::{Assembler, Hold, Requests, View};
 use crate::command::{Action, Loudness};
 use crate::event::{CommandId, DevName, Failure, Outcome};
 use crate::explain::Node;
-use crate::table::{Device, Knowledge};
+use crate::table::{Device, Knowledge, Table};
 use crate::time::Moment;
 
 pub use conf::LvmConf;
@@ -54,6 +54,8 @@ pub struct Lvm {
     job: Option<Job>,
     /// The device made last that users see: before it was read nothing else is activated on suspicion.
     fresh: Option<String>,
+    /// What was made (with its number) or removed here and the table does not show yet, by UUID.
+    unseen: BTreeMap<String, Option<(u32, u32)>>,
     /// Devices that are kept from others while the volume that they belong to is being made.
     held: BTreeSet<DevName>,
     /// When a volume may be started although PVs are missing.
@@ -125,11 +127,8 @@ impl Lvm {
 
     fn attempt(&mut self, view: View<'_>, group: &Group<'_>, lv: &LogicalVolume) -> Attempt {
         let active = |uuid: &str| {
-            let device = view
-                .table
-                .iter()
-                .find(|device| device.facts.dm.as_ref().is_some_and(|dm| dm.uuid == uuid))?;
-            Some((device.facts.major, device.facts.minor))
+            // Events come later than answers: the table may still show what is gone, and its number be another's.
+            self.unseen.get(uuid).copied().unwrap_or_else(|| shown(view.table, uuid))
         };
         let facts = KernelFacts { version: view.image.kernel, active: &active };
         let present = |id: &str| group.number(id);
@@ -249,6 +248,12 @@ impl Lvm {
     }
 }
 
+/// Number of the device-mapper device with this UUID, as far as the table knows it.
+fn shown(table: &Table, uuid: &str) -> Option<(u32, u32)> {
+    let device = table.iter().find(|device| device.facts.dm.as_ref().is_some_and(|dm| dm.uuid == uuid))?;
+    Some((device.facts.major, device.facts.minor))
+}
+
 /// What identifies a volume.
 fn key(vg: &VolumeGroup, lv: &LogicalVolume) -> Key {
     (vg.id.clone(), lv.name.clone())
@@ -282,6 +287,7 @@ impl Assembler for Lvm {
     }
 
     fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
+        self.unseen.retain(|uuid, number| shown(view.table, uuid) != *number);
         while (self.job.is_some() && self.work(requests))
             || (self.job.is_none() && self.choose(view, requests))
         {}
@@ -295,6 +301,7 @@ impl Assembler for Lvm {
         if !self.job.as_mut().is_some_and(|job| job.answer(id, result)) {
             return false;
         }
+        self.unseen.extend(self.job.iter_mut().flat_map(Job::take_changed));
         // At once, so that its devices are free before anybody looks at them again.
         if let Some(job) = self.job.take_if(|job| job.is_done()) {
             self.fresh = job.visible().map(str::to_owned);
@@ -319,6 +326,7 @@ impl Assembler for Lvm {
 
     fn retry(&mut self) {
         self.volumes.clear();
+        self.unseen.clear();
         self.said.clear();
     }
 

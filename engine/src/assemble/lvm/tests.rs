@@ -6,6 +6,8 @@ use super::LvmConf;
 use crate::script::{Script, content, is_mount, is_rescue, mounted, plan};
 use crate::{Action, DevName, DeviceFacts, DmFacts, Event, Failure, ImageFacts, Loudness, Outcome};
 
+mod pools;
+
 fn id(letter: char) -> String {
     letter.to_string().repeat(32)
 }
@@ -584,48 +586,4 @@ fn a_group_that_nobody_has_seen_is_named() {
     let mut script = script("root=/dev/vg/typo");
     script.disk("sda", pv('a', Some(&group("vg", 'v', 1, "a", &[("root", 0)]))));
     assert!(why(&script).contains("VG vg has no volume typo"), "{}", why(&script));
-}
-
-/// A thin volume in its pool; the pool's metadata are looked at before the pool is made.
-#[test]
-fn a_pool_that_asks_to_be_checked_is_left_alone() {
-    let mut vg = group("vg", 'v', 1, "a", &[("root", 0), ("pool", 0), ("pool_tdata", 0), ("pool_tmeta", 0)]);
-    let texts = |pairs: &[(&str, &str)]| {
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), Value::Text((*value).into()))).collect::<Vec<_>>()
-    };
-    let numbers = |pairs: &[(&str, i64)]| {
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), Value::Number(*value))).collect::<Vec<_>>()
-    };
-    vg.lvs[0].segments[0].kind = "thin".into();
-    vg.lvs[0].segments[0].config = Section(
-        [texts(&[("thin_pool", "pool")]), numbers(&[("transaction_id", 0), ("device_id", 1)])].concat(),
-    );
-    vg.lvs[1].segments[0].kind = "thin-pool".into();
-    let pool = texts(&[("metadata", "pool_tmeta"), ("pool", "pool_tdata"), ("discards", "passdown")]);
-    let sizes = numbers(&[("transaction_id", 1), ("chunk_size", 128), ("zero_new_blocks", 1)]);
-    vg.lvs[1].segments[0].config = Section([pool, sizes].concat());
-    for part in 2..4 {
-        vg.lvs[part].status = words(&["READ", "WRITE"]);
-    }
-    let is_check = |action: &Action| matches!(action, Action::CheckPool(..));
-    for sound in [true, false] {
-        let mut script = script("root=/dev/vg/root");
-        let mut actions = script.disk("sda", pv('a', Some(&vg)));
-        let mut minor = 0;
-        while !actions.iter().any(is_check) {
-            assert!(!created(&actions).iter().any(|name| name.ends_with("-tpool")), "{actions:?}");
-            actions = make(&mut script, minor, Content::default());
-            minor += 1;
-        }
-        let refusal = Failure::Other("its metadata must be checked".into());
-        let actions = script.answer(is_check, if sound { Ok(Outcome::Done) } else { Err(refusal) });
-        assert_eq!(created(&actions).len(), usize::from(sound));
-        if !sound {
-            assert!(actions.iter().any(|action| matches!(action, Action::RemoveDm(_))));
-            for _ in 0..minor {
-                script.answer(|action| matches!(action, Action::RemoveDm(_)), Ok(Outcome::Done));
-            }
-            assert!(why(&script).contains("pool pool: its metadata must be checked"), "{}", why(&script));
-        }
-    }
 }
