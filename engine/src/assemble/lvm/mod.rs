@@ -92,7 +92,22 @@ impl Lvm {
         }
         let groups = group::all(view.table, conf);
         let sought = choice::may_be_anywhere(view, &groups) && self.is_settled(view);
-        for group in &groups {
+        // Redundancy is used up last: a volume that needs none of it may hold the PV that another misses.
+        [false, true]
+            .into_iter()
+            .any(|degraded| self.choose_from(view, conf, &groups, sought, degraded, requests))
+    }
+
+    fn choose_from(
+        &mut self,
+        view: View<'_>,
+        conf: &LvmConf,
+        groups: &[Group<'_>],
+        sought: bool,
+        degraded: bool,
+        requests: &mut Requests<'_>,
+    ) -> bool {
+        for group in groups {
             let vg = group.vg;
             let wanted: Vec<(&LogicalVolume, Reason)> = vg
                 .lvs
@@ -100,7 +115,7 @@ impl Lvm {
                 .filter(|lv| !self.volumes.contains_key(&key(vg, lv)))
                 .filter_map(|lv| Some((lv, choice::wanted(view, conf, vg, lv, sought)?)))
                 .collect();
-            if wanted.is_empty() || group.obstacle(&groups, conf).is_some() {
+            if wanted.is_empty() || group.obstacle(groups, conf).is_some() {
                 continue;
             }
             for (lv, _) in wanted {
@@ -109,7 +124,7 @@ impl Lvm {
                     self.volumes.insert(key(vg, lv), State::Failed(text, BTreeSet::new()));
                     continue;
                 }
-                match self.attempt(view, group, lv) {
+                match self.attempt(view, group, lv, degraded) {
                     Attempt::Start(plan) => {
                         self.start(view, group, lv, plan, requests);
                         return true;
@@ -125,23 +140,21 @@ impl Lvm {
         false
     }
 
-    fn attempt(&mut self, view: View<'_>, group: &Group<'_>, lv: &LogicalVolume) -> Attempt {
+    fn attempt(&mut self, view: View<'_>, group: &Group<'_>, lv: &LogicalVolume, degraded: bool) -> Attempt {
         let active = |uuid: &str| {
             // Events come later than answers: the table may still show what is gone, and its number be another's.
             self.unseen.get(uuid).copied().unwrap_or_else(|| shown(view.table, uuid))
         };
         let facts = KernelFacts { version: view.image.kernel, active: &active };
         let present = |id: &str| group.number(id);
-        let mut degraded = false;
         if !group.is_complete() {
-            let at = view.last_change.after(view.plan.degraded.unwrap_or(GRACE));
+            let at = view.at_rest.after(view.plan.degraded.unwrap_or(GRACE));
             if !view.calm || view.now < at {
                 if view.calm {
                     self.degraded_at = Some(at);
                 }
                 return Attempt::Wait;
             }
-            degraded = view.plan.degraded.is_some();
         } else if view.table.is_reading() {
             // What is there already may be a copy of a PV, with which lvm2 would refuse the group.
             let until = view.last_change.after(READING);
@@ -150,6 +163,7 @@ impl Lvm {
                 return Attempt::Wait;
             }
         }
+        let degraded = degraded && !group.is_complete() && view.plan.degraded.is_some();
         match activation::activate(group.vg, &lv.name, &present, degraded, &facts) {
             Ok(plan) => Attempt::Start(plan),
             Err(Refusal::MissingPv { .. }) => Attempt::Wait,

@@ -1,10 +1,11 @@
+use cmdline::plan::{LuksIdKind, LuksSelector};
 use cmdline::root_spec;
 use ondisk::lvm::{LogicalVolume, PhysicalVolume, PvEntry, Section, Segment, Value, VolumeGroup};
 use ondisk::{Content, Kind, Member};
 
 use super::LvmConf;
-use crate::script::{Script, content, is_mount, is_rescue, mounted, plan};
-use crate::{Action, DevName, DeviceFacts, DmFacts, Event, Failure, ImageFacts, Loudness, Outcome};
+use crate::script::{Script, content, is_ask, is_mount, is_open, is_rescue, mounted, plan};
+use crate::{Action, DevName, DeviceFacts, DmFacts, Event, Failure, ImageFacts, Loudness, Outcome, SecretId};
 
 mod pools;
 
@@ -586,4 +587,52 @@ fn a_group_that_nobody_has_seen_is_named() {
     let mut script = script("root=/dev/vg/typo");
     script.disk("sda", pv('a', Some(&group("vg", 'v', 1, "a", &[("root", 0)]))));
     assert!(why(&script).contains("VG vg has no volume typo"), "{}", why(&script));
+}
+
+/// The second half of a mirror lies in a container: while that is being opened, or asked for because it was named, the first
+/// half does not start alone. An unnamed one is nothing to wait for: there may be nobody to type.
+#[test]
+fn a_degraded_start_waits_for_containers() {
+    let mut vg = group("vg", 'v', 1, "ab", &[]);
+    mirror(&mut vg, "root");
+    for (named, typed) in [(true, false), (true, true), (false, true), (false, false)] {
+        let mut plan = plan(root_spec("/dev/vg/root"));
+        plan.degraded = Some(std::time::Duration::from_secs(6));
+        if named {
+            let selector =
+                LuksSelector { kind: LuksIdKind::Uuid, id: "luks".into(), keysource: false, name: None };
+            plan.luks.selectors.push(selector);
+        }
+        let mut script = Script::with_image(plan, ImageFacts::default());
+        let mut actions = script.disk("sda", pv('a', Some(&vg)));
+        actions.extend(script.disk("sdb", content(Kind::Luks2, "luks")));
+        actions.extend(script.wait(1_000));
+        assert!(actions.iter().any(is_ask));
+        if typed {
+            actions.extend(script.tell(Event::Typed(SecretId(1))));
+        }
+        actions.extend(script.wait(25_000));
+        assert_eq!(created(&actions).is_empty(), named || typed, "named {named}, typed {typed}");
+        if typed {
+            script.answer(is_open, Ok(Outcome::Done));
+            let actions = script.mapping("dm-9", "luks-luks", "sdb", pv('b', None));
+            assert_eq!(created(&actions), ["vg-root_rmeta_0"]);
+            assert!(!actions.iter().any(|action| matches!(action, Action::Say(Loudness::Warning, _))));
+        }
+    }
+}
+
+/// What is missing may lie in a volume that needs no redundancy to start, and waits for the same moment.
+#[test]
+fn redundancy_is_used_up_last() {
+    let mut inner = group("inner", 'i', 1, "ab", &[]);
+    mirror(&mut inner, "root");
+    let outer = group("outer", 'o', 1, "cd", &[("pv", 0)]);
+    let mut script = script("degraded=6");
+    script.disk("sda", pv('a', Some(&inner)));
+    script.disk("sdc", pv('c', Some(&outer)));
+    assert_eq!(created(&script.wait(6_500)), ["outer-pv"]);
+    let actions = make_on(&mut script, 0, &["sdc"], pv('b', None));
+    assert_eq!(created(&actions), ["inner-root_rmeta_0"]);
+    assert!(!actions.iter().any(|action| matches!(action, Action::Say(Loudness::Warning, _))));
 }
