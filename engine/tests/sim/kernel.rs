@@ -117,7 +117,8 @@ pub struct Kernel<'a> {
     /// The mounted device, and where it lies.
     pub mounted: Option<(String, String)>,
     handed_over: bool,
-    pub log: Vec<String>,
+    /// What was said, where that is wanted.
+    pub log: Option<Vec<String>>,
 }
 
 /// A number that depends on the name alone, so that no order can be told from it.
@@ -143,7 +144,7 @@ impl<'a> Kernel<'a> {
             last_arrival: 0,
             mounted: None,
             handed_over: false,
-            log: Vec::new(),
+            log: None,
         };
         for (number, disk) in world.disks().iter().enumerate() {
             match disk.arrival {
@@ -164,6 +165,13 @@ impl<'a> Kernel<'a> {
         kernel
     }
 
+    fn note(&mut self, what: impl FnOnce(u64) -> String) {
+        let now = self.now;
+        if let Some(log) = &mut self.log {
+            log.push(what(now));
+        }
+    }
+
     fn at(&mut self, time: u64, item: Item) {
         self.sequence += 1;
         self.queue.insert((time, self.sequence), item);
@@ -175,9 +183,15 @@ impl<'a> Kernel<'a> {
     }
 
     fn notify(&mut self, name: &str) {
-        for _ in 0..=u32::from(self.rng.percent(self.timing.twice)) {
-            self.soon(Item::Report(name.to_owned()));
-        }
+        self.notify_from(name, self.now);
+    }
+
+    /// Reports a device not before `from`; gives the time of the first report.
+    fn notify_from(&mut self, name: &str, from: u64) -> u64 {
+        let times = 1 + usize::from(self.rng.percent(self.timing.twice));
+        let times: Vec<u64> = (0..times).map(|_| from + self.rng.below(self.timing.delay + 1)).collect();
+        times.iter().for_each(|time| self.at(*time, Item::Report(name.to_owned())));
+        times.into_iter().min().unwrap_or(from)
     }
 
     /// Puts a disk there with its partitions; gives their names.
@@ -212,14 +226,17 @@ impl<'a> Kernel<'a> {
     fn lose(&mut self, number: usize) {
         let disk = &self.world.disks()[number];
         let parts = disk.partitions.iter().map(|(part, ..)| format!("{}{part}", disk.name));
+        // The kernel takes the partitions first.
+        let mut from = self.now;
         for name in parts.chain([disk.name.clone()]) {
             if self.nodes.remove(&name).is_some() {
-                self.notify(&name);
+                from = self.notify_from(&name, from);
             }
         }
     }
 
-    fn name_of(&self, number: Number) -> Option<&String> {
+    /// Kernel name of a device.
+    pub fn name_of(&self, number: Number) -> Option<&String> {
         let is_it = |(_, node): &(&String, &Node)| (node.facts.major, node.facts.minor) == number;
         self.nodes.iter().find(is_it).map(|(name, _)| name)
     }
@@ -262,12 +279,17 @@ impl<'a> Kernel<'a> {
         }
     }
 
-    /// The device-mapper device of this name.
-    pub fn mapping(&self, dm: &str) -> Option<&DmDevice> {
-        self.nodes.values().find_map(|node| match &node.form {
-            Form::Mapping { device, .. } if device.name == dm => Some(device),
+    /// All device-mapper devices.
+    pub fn mappings(&self) -> impl Iterator<Item = &DmDevice> {
+        self.nodes.values().filter_map(|node| match &node.form {
+            Form::Mapping { device, .. } => Some(device),
             _ => None,
         })
+    }
+
+    /// The device-mapper device of this name.
+    pub fn mapping(&self, dm: &str) -> Option<&DmDevice> {
+        self.mappings().find(|device| device.name == dm)
     }
 
     /// What is wrong with asking for this now, in any world.
@@ -330,10 +352,15 @@ impl<'a> Kernel<'a> {
         self.check(&action)?;
         match &action {
             Action::Coldplug => {
-                let mut names: Vec<String> = self.nodes.keys().cloned().collect();
-                for at in (1..names.len()).rev() {
-                    names.swap(at, self.rng.index(at + 1));
+                // A disk goes before its partitions.
+                let mut keys: BTreeMap<&String, u64> = BTreeMap::new();
+                for (name, node) in &self.nodes {
+                    let whole = node.facts.parent.as_ref().and_then(|parent| keys.get(&parent.0));
+                    let from = whole.copied().unwrap_or(0);
+                    keys.insert(name, from + self.rng.below(1000));
                 }
+                let mut names: Vec<String> = self.nodes.keys().cloned().collect();
+                names.sort_by_key(|name| keys.get(name));
                 for name in names {
                     self.at(self.now, Item::Report(name));
                 }
@@ -381,8 +408,10 @@ impl<'a> Kernel<'a> {
         self.now = time;
         match item {
             Item::Arrive(number) => {
-                let names = self.appear(number);
-                names.iter().for_each(|name| self.notify(name));
+                let mut from = self.now;
+                for name in self.appear(number) {
+                    from = self.notify_from(&name, from);
+                }
                 None
             }
             Item::Lose(number) => {
@@ -415,7 +444,7 @@ pub fn boot(kernel: &mut Kernel<'_>, engine: &mut Engine, watch: &mut Watch<'_>)
     let mut commands = engine.start(Moment(0));
     loop {
         for command in commands {
-            kernel.log.push(format!("{:>6} < {command:?}", kernel.now));
+            kernel.note(|now| format!("{now:>6} < {command:?}"));
             for command in watch(kernel, engine, command)? {
                 kernel.begin(command)?;
             }
@@ -442,7 +471,7 @@ pub fn boot(kernel: &mut Kernel<'_>, engine: &mut Engine, watch: &mut Watch<'_>)
         }
         commands = Vec::new();
         if let Some(event) = event {
-            kernel.log.push(format!("{:>6} > {event:?}", kernel.now));
+            kernel.note(|now| format!("{now:>6} > {event:?}"));
             commands = engine.handle(Moment(kernel.now), event);
         }
     }
