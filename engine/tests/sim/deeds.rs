@@ -13,6 +13,9 @@ impl Kernel<'_> {
             Action::Identify(name) => match self.nodes.get(&name.0).map(|_| self.place(&name.0, 0)) {
                 None => Err(Failure::Gone),
                 Some(None) => Err(Failure::Os { what: format!("read {name}"), errno: 5 }),
+                Some(Some(place)) if !self.world.is_readable(&place) => {
+                    Err(Failure::Os { what: format!("read {name}"), errno: 5 })
+                }
                 Some(Some(place)) => return Some(Event::Identified(id, self.world.content(&place))),
             },
             Action::OpenCrypt { device, name, .. } => self.open(&device.0, name),

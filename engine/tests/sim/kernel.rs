@@ -39,6 +39,10 @@ pub trait World {
     fn disks(&self) -> &[Disk];
     /// What is read at this place.
     fn content(&self, place: &str) -> Content;
+    /// Whether reading succeeds there.
+    fn is_readable(&self, _place: &str) -> bool {
+        true
+    }
     /// Whether the kernel does not take this mapping.
     fn refuses(&self, _name: &str) -> bool {
         false
