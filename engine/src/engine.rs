@@ -65,6 +65,8 @@ pub struct Engine {
     other_drivers_asked: Option<Moment>,
     started: Moment,
     last_change: Moment,
+    /// When an assembler was last at work, or something that was named asked for.
+    at_work: Moment,
     /// Root is there, but something else that was named is waited for.
     held: bool,
     words_said: u8,
@@ -94,6 +96,7 @@ impl Engine {
             other_drivers_asked: None,
             started: Moment::default(),
             last_change: Moment::default(),
+            at_work: Moment::default(),
             held: false,
             words_said: 0,
             stopped: None,
@@ -164,6 +167,7 @@ impl Engine {
             calm: self.is_calm(),
             stuck: self.is_stuck(now),
             last_change: self.last_change,
+            at_rest: self.at_rest(),
         }
     }
 
@@ -326,7 +330,7 @@ impl Engine {
                 self.pursue(now, &mut actions);
                 if self.at_break.is_none() {
                     self.assemble(now, &mut actions);
-                    if self.held {
+                    if self.consider_degraded(now, &mut actions) || self.held {
                         // What the root has waited for may just have failed for good.
                         self.find(now, &mut actions);
                     }

@@ -95,7 +95,7 @@ impl Assembler for Bcache {
             }
         }
         let Some(grace) = view.plan.degraded else { return };
-        let from = view.last_change.after(grace);
+        let from = view.at_rest.after(grace);
         for device in parts {
             let clean = superblock(device).is_some_and(|sb| !sb.dirty);
             let Some(set) =
@@ -162,7 +162,7 @@ impl Assembler for Bcache {
         let outlook = match view.plan.degraded {
             _ if dirty => "which holds data that is nowhere else: nothing is started without it".to_owned(),
             Some(grace) => {
-                let left = view.last_change.after(grace).since(view.now).as_secs();
+                let left = view.at_rest.after(grace).since(view.now).as_secs();
                 format!("waiting {left} s more before it starts without")
             }
             None => "rootward.degraded=never forbids to start without".to_owned(),

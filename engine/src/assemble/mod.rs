@@ -36,8 +36,10 @@ pub struct View<'a> {
     /// It has been calm for a while, the drivers that nothing needs were loaded too: layers that cost the user
     /// something may be peeled.
     pub stuck: bool,
-    /// When anything last changed: a degraded start waits from here on.
+    /// When anything last changed.
     pub last_change: Moment,
+    /// When anything last changed or was at work: a degraded start waits from here on.
+    pub at_rest: Moment,
 }
 
 /// Hands out numbers for requests.

@@ -3,7 +3,7 @@
 //! Whoever gives a root hash wants nothing that was not checked against it, so the data device of a volume is kept from
 //! everybody else, and stays so when the volume cannot be made: a root that is not verified is worse than none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cmdline::Plan;
 use cmdline::integritytab::IntegrityVolume;
@@ -55,11 +55,16 @@ struct Work {
     superblock: Option<verity::Superblock>,
 }
 
+/// Devices that are to be kept for somebody, or given back.
+type Claims = BTreeMap<DevName, Option<String>>;
+
 /// The assembler of both.
 #[derive(Debug, Default)]
 pub struct Verity {
     /// `None` until the plan was looked at.
     works: Option<Vec<Work>>,
+    /// Partitions that are kept until their disk's table tells whether they are data.
+    undecided: BTreeSet<DevName>,
 }
 
 impl Volume {
@@ -114,6 +119,21 @@ impl Volume {
     /// All the devices, in the order of [`Self::needs`], once each is there.
     fn devices<'a>(&self, table: &'a Table) -> Option<Vec<&'a Device>> {
         self.needs().into_iter().map(|(_, spec)| self.find(table, spec)).collect()
+    }
+
+    /// Whether only the partition table of its disk, which was not read yet, tells that this device holds the data.
+    fn may_be_data(&self, table: &Table, device: &Device) -> bool {
+        let by_table = match (self, self.needs().first()) {
+            (Volume::Verity(_), Some((_, RootSpec::PartUuid { .. } | RootSpec::PartLabel(_)))) => true,
+            (Volume::Verity(_), Some((_, RootSpec::Path(path)))) => path.starts_with("/dev/disk/"),
+            _ => false,
+        };
+        let unread = |disk: &Device| {
+            let unknown = matches!(disk.knowledge, Knowledge::Unknown | Knowledge::Asked(_));
+            unknown && disk.is_readable() && disk.claimed.is_none()
+        };
+        let disk = device.facts.parent.as_ref().filter(|_| by_table);
+        disk.is_some_and(|disk| table.get(disk).is_none_or(unread))
     }
 
     /// Its mapping, if it is there.
@@ -293,6 +313,27 @@ impl Verity {
         })
     }
 
+    /// Keeps the partitions that may turn out to be data, and gives back those that have not.
+    fn keep_undecided(&mut self, view: View<'_>, claims: &Claims) -> Claims {
+        let works: Vec<&Work> = self.known().filter(|work| work.volume.is_wanted(view.plan)).collect();
+        if works.is_empty() {
+            return Claims::new();
+        }
+        let mut kept = Claims::new();
+        for device in view.table.iter().filter(|device| !claims.contains_key(&device.name)) {
+            let ours = self.undecided.contains(&device.name)
+                && works.iter().any(|work| device.claimed.as_ref() == Some(&work.volume.owner()));
+            let may_be = works.iter().find(|work| work.volume.may_be_data(view.table, device));
+            let owner = may_be.filter(|_| ours || device.claimed.is_none()).map(|work| work.volume.owner());
+            if ours || owner.is_some() {
+                kept.insert(device.name.clone(), owner);
+            }
+        }
+        let still = kept.iter().filter(|(_, owner)| owner.is_some());
+        self.undecided = still.map(|(name, _)| name.clone()).collect();
+        kept
+    }
+
     fn known(&self) -> impl Iterator<Item = &Work> {
         self.works.iter().flatten()
     }
@@ -302,7 +343,7 @@ impl Assembler for Verity {
     fn claims(&mut self, view: View<'_>) -> Vec<(DevName, Option<String>)> {
         let works = self.works(view).iter().filter(|work| work.volume.is_wanted(view.plan));
         // Two volumes may share a device: the first one's claim stays.
-        let mut claims = BTreeMap::new();
+        let mut claims = Claims::new();
         for work in works {
             if let Some((_, spec)) = work.volume.needs().first()
                 && let Some(data) = work.volume.find(view.table, spec)
@@ -312,6 +353,8 @@ impl Assembler for Verity {
                 claims.entry(data.name.clone()).or_insert_with(|| Some(work.volume.owner()));
             }
         }
+        let kept = self.keep_undecided(view, &claims);
+        claims.extend(kept);
         claims.into_iter().collect()
     }
 

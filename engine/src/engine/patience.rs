@@ -44,7 +44,25 @@ impl Engine {
         if flags.split(',').any(|flag| flag == "degraded") {
             return Some(self.last_change);
         }
-        self.plan.degraded.map(|grace| self.last_change.after(grace))
+        self.plan.degraded.map(|grace| self.at_rest().after(grace))
+    }
+
+    /// From when on a degraded start waits.
+    pub(super) fn at_rest(&self) -> Moment {
+        self.last_change.max(self.at_work)
+    }
+
+    /// Whether what has not come back by now will not come back soon.
+    pub(super) fn is_stalled(&self, now: Moment) -> bool {
+        now >= self.last_change.after(STALLED)
+    }
+
+    /// Whether something is under way that may bring what is missing. Not a question that nobody has asked for on the
+    /// command line: there may be nobody to answer it.
+    pub(super) fn is_at_work(&self, now: Moment) -> bool {
+        let view = self.view(now);
+        !self.is_stalled(now) && self.assemblers.iter().any(|one| one.is_busy())
+            || self.assemblers.iter().any(|one| one.hold(view) == Hold::Working)
     }
 
     /// Everything that is there was reported and read, and the wanted root is not among it.

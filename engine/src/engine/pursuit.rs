@@ -76,7 +76,6 @@ impl Engine {
             self.mount(&name, actions);
         }
         if self.goal.stage == Stage::Wanted {
-            self.consider_degraded(now, actions);
             self.find(now, actions);
         }
         self.name_lookalikes(actions);
@@ -104,15 +103,17 @@ impl Engine {
         }
     }
 
-    /// When the devices have been quiet for long enough, a file system is tried without those that are missing.
-    fn consider_degraded(&mut self, now: Moment, actions: &mut Actions) {
+    /// When the devices have been quiet for long enough, a file system is tried without those that are missing. Comes
+    /// after the assemblers: one of them may just have begun to make what is missing. Returns whether it is time.
+    pub(super) fn consider_degraded(&mut self, now: Moment, actions: &mut Actions) -> bool {
         if self.goal.degraded || !self.is_calm() || self.degraded_from().is_none_or(|from| now < from) {
-            return;
+            return false;
         }
-        let Some(device) = self.goal.incomplete(&self.plan, &self.table) else { return };
+        let Some(device) = self.goal.incomplete(&self.plan, &self.table) else { return false };
         let text = format!("{}: it is mounted degraded", root::shortfall(&self.table, device));
         self.goal.degraded = true;
         self.ask(actions, Action::Say(Loudness::Warning, text));
+        true
     }
 
     pub(super) fn find(&mut self, now: Moment, actions: &mut Actions) {
@@ -208,14 +209,23 @@ impl Engine {
             self.other_drivers_asked = Some(now);
             self.ask(actions, Action::LoadOtherDrivers);
         }
+        if self.is_at_work(now) {
+            self.at_work = now;
+        }
         let mut assemblers = std::mem::take(&mut self.assemblers);
         let mut next = self.next_command;
-        let view = self.view(now);
+        let mut view = self.view(now);
         let mut requests = Requests { next: &mut next, actions };
         for assembler in &mut assemblers {
             assembler.advance(view, &mut requests);
+            if assembler.is_busy() && !self.is_stalled(now) {
+                // What it makes may be what the next ones miss.
+                view.at_rest = now;
+            }
         }
+        let at_work = view.at_rest;
         self.next_command = next;
+        self.at_work = at_work;
         self.assemblers = assemblers;
     }
 }

@@ -187,7 +187,7 @@ impl Assembler for External {
     }
 
     fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
-        let grace = view.plan.degraded.map(|grace| view.last_change.after(grace));
+        let grace = view.plan.degraded.map(|grace| view.at_rest.after(grace));
         self.deadline = None;
         for container in containers::containers(&disks(view)) {
             if self.work.contains_key(&container.uuid) || !is_wanted(view, &container) {

@@ -136,7 +136,7 @@ impl AtaRaid {
 
     /// Begins the sets that can be mapped.
     fn begin(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
-        let grace = view.plan.degraded.map(|grace| view.last_change.after(grace));
+        let grace = view.plan.degraded.map(|grace| view.at_rest.after(grace));
         self.deadline = None;
         for set in seen(view) {
             if self.work.contains_key(&set.name) || !is_wanted(view, &set) {

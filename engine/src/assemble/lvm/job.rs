@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::activation::{Activation, PoolCheck};
+use super::activation::{Activation, PoolCheck, PoolMetadata};
 use crate::assemble::Requests;
 use crate::command::Action;
 use crate::event::{CommandId, DevName, Failure, Outcome};
@@ -41,6 +41,8 @@ pub struct Job {
     pub path: String,
     plan: Activation,
     made: Vec<(u32, u32)>,
+    /// What was made (with its number) or removed since somebody asked, by UUID.
+    changed: Vec<(String, Option<(u32, u32)>)>,
     step: Step,
     /// Checks of pools that are done.
     checked: BTreeSet<usize>,
@@ -69,6 +71,7 @@ impl Job {
             path,
             plan,
             made: Vec::new(),
+            changed: Vec::new(),
             step,
             checked: BTreeSet::new(),
             resumed: 0,
@@ -97,9 +100,13 @@ impl Job {
                         continue;
                     };
                     if let Some((at, check)) = self.next_check() {
-                        match self.made.get(check.metadata) {
+                        let number = match check.metadata {
+                            PoolMetadata::Planned(place) => self.made.get(place).copied(),
+                            PoolMetadata::Active(number) => Some(number),
+                        };
+                        match number {
                             Some(number) => {
-                                let id = requests.ask(Action::CheckPool(*number, check.kind));
+                                let id = requests.ask(Action::CheckPool(number, check.kind));
                                 self.step = Step::Checking(id, at);
                             }
                             None => self.fail("a pool's metadata is made later than the pool".into()),
@@ -163,6 +170,7 @@ impl Job {
             },
             Step::Making(asked) if asked == id => match result {
                 Ok(Outcome::Made { major, minor }) => {
+                    self.note(self.made.len(), Some((*major, *minor)));
                     self.made.push((*major, *minor));
                     self.step = Step::Ready;
                 }
@@ -179,11 +187,23 @@ impl Job {
             Step::Undoing(Some(asked)) if asked == id => {
                 // A device that cannot be removed is the real root's to deal with.
                 self.made.pop();
+                if result.is_ok() {
+                    self.note(self.made.len(), None);
+                }
                 self.step = Step::Undoing(None);
             }
             _ => return false,
         }
         true
+    }
+
+    fn note(&mut self, at: usize, number: Option<(u32, u32)>) {
+        self.changed.extend(self.plan.devices.get(at).map(|device| (device.uuid.clone(), number)));
+    }
+
+    /// What was made (with its number) or removed since the last call, by UUID.
+    pub fn take_changed(&mut self) -> Vec<(String, Option<(u32, u32)>)> {
+        std::mem::take(&mut self.changed)
     }
 
     fn fail(&mut self, why: String) {

@@ -26,7 +26,7 @@ use super::{Assembler, Hold, Requests, View};
 use crate::command::{Action, Loudness};
 use crate::event::{CommandId, DevName, Failure, Outcome};
 use crate::explain::Node;
-use crate::table::{Device, Knowledge};
+use crate::table::{Device, Knowledge, Table};
 use crate::time::Moment;
 
 pub use conf::LvmConf;
@@ -54,6 +54,8 @@ pub struct Lvm {
     job: Option<Job>,
     /// The device made last that users see: before it was read nothing else is activated on suspicion.
     fresh: Option<String>,
+    /// What was made (with its number) or removed here and the table does not show yet, by UUID.
+    unseen: BTreeMap<String, Option<(u32, u32)>>,
     /// Devices that are kept from others while the volume that they belong to is being made.
     held: BTreeSet<DevName>,
     /// When a volume may be started although PVs are missing.
@@ -90,7 +92,22 @@ impl Lvm {
         }
         let groups = group::all(view.table, conf);
         let sought = choice::may_be_anywhere(view, &groups) && self.is_settled(view);
-        for group in &groups {
+        // Redundancy is used up last: a volume that needs none of it may hold the PV that another misses.
+        [false, true]
+            .into_iter()
+            .any(|degraded| self.choose_from(view, conf, &groups, sought, degraded, requests))
+    }
+
+    fn choose_from(
+        &mut self,
+        view: View<'_>,
+        conf: &LvmConf,
+        groups: &[Group<'_>],
+        sought: bool,
+        degraded: bool,
+        requests: &mut Requests<'_>,
+    ) -> bool {
+        for group in groups {
             let vg = group.vg;
             let wanted: Vec<(&LogicalVolume, Reason)> = vg
                 .lvs
@@ -98,7 +115,7 @@ impl Lvm {
                 .filter(|lv| !self.volumes.contains_key(&key(vg, lv)))
                 .filter_map(|lv| Some((lv, choice::wanted(view, conf, vg, lv, sought)?)))
                 .collect();
-            if wanted.is_empty() || group.obstacle(&groups, conf).is_some() {
+            if wanted.is_empty() || group.obstacle(groups, conf).is_some() {
                 continue;
             }
             for (lv, _) in wanted {
@@ -107,7 +124,7 @@ impl Lvm {
                     self.volumes.insert(key(vg, lv), State::Failed(text, BTreeSet::new()));
                     continue;
                 }
-                match self.attempt(view, group, lv) {
+                match self.attempt(view, group, lv, degraded) {
                     Attempt::Start(plan) => {
                         self.start(view, group, lv, plan, requests);
                         return true;
@@ -123,26 +140,21 @@ impl Lvm {
         false
     }
 
-    fn attempt(&mut self, view: View<'_>, group: &Group<'_>, lv: &LogicalVolume) -> Attempt {
+    fn attempt(&mut self, view: View<'_>, group: &Group<'_>, lv: &LogicalVolume, degraded: bool) -> Attempt {
         let active = |uuid: &str| {
-            let device = view
-                .table
-                .iter()
-                .find(|device| device.facts.dm.as_ref().is_some_and(|dm| dm.uuid == uuid))?;
-            Some((device.facts.major, device.facts.minor))
+            // Events come later than answers: the table may still show what is gone, and its number be another's.
+            self.unseen.get(uuid).copied().unwrap_or_else(|| shown(view.table, uuid))
         };
         let facts = KernelFacts { version: view.image.kernel, active: &active };
         let present = |id: &str| group.number(id);
-        let mut degraded = false;
         if !group.is_complete() {
-            let at = view.last_change.after(view.plan.degraded.unwrap_or(GRACE));
+            let at = view.at_rest.after(view.plan.degraded.unwrap_or(GRACE));
             if !view.calm || view.now < at {
                 if view.calm {
                     self.degraded_at = Some(at);
                 }
                 return Attempt::Wait;
             }
-            degraded = view.plan.degraded.is_some();
         } else if view.table.is_reading() {
             // What is there already may be a copy of a PV, with which lvm2 would refuse the group.
             let until = view.last_change.after(READING);
@@ -151,6 +163,7 @@ impl Lvm {
                 return Attempt::Wait;
             }
         }
+        let degraded = degraded && !group.is_complete() && view.plan.degraded.is_some();
         match activation::activate(group.vg, &lv.name, &present, degraded, &facts) {
             Ok(plan) => Attempt::Start(plan),
             Err(Refusal::MissingPv { .. }) => Attempt::Wait,
@@ -249,6 +262,12 @@ impl Lvm {
     }
 }
 
+/// Number of the device-mapper device with this UUID, as far as the table knows it.
+fn shown(table: &Table, uuid: &str) -> Option<(u32, u32)> {
+    let device = table.iter().find(|device| device.facts.dm.as_ref().is_some_and(|dm| dm.uuid == uuid))?;
+    Some((device.facts.major, device.facts.minor))
+}
+
 /// What identifies a volume.
 fn key(vg: &VolumeGroup, lv: &LogicalVolume) -> Key {
     (vg.id.clone(), lv.name.clone())
@@ -282,6 +301,7 @@ impl Assembler for Lvm {
     }
 
     fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
+        self.unseen.retain(|uuid, number| shown(view.table, uuid) != *number);
         while (self.job.is_some() && self.work(requests))
             || (self.job.is_none() && self.choose(view, requests))
         {}
@@ -295,6 +315,7 @@ impl Assembler for Lvm {
         if !self.job.as_mut().is_some_and(|job| job.answer(id, result)) {
             return false;
         }
+        self.unseen.extend(self.job.iter_mut().flat_map(Job::take_changed));
         // At once, so that its devices are free before anybody looks at them again.
         if let Some(job) = self.job.take_if(|job| job.is_done()) {
             self.fresh = job.visible().map(str::to_owned);
@@ -319,6 +340,7 @@ impl Assembler for Lvm {
 
     fn retry(&mut self) {
         self.volumes.clear();
+        self.unseen.clear();
         self.said.clear();
     }
 

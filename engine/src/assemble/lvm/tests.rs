@@ -1,10 +1,13 @@
+use cmdline::plan::{LuksIdKind, LuksSelector};
 use cmdline::root_spec;
 use ondisk::lvm::{LogicalVolume, PhysicalVolume, PvEntry, Section, Segment, Value, VolumeGroup};
 use ondisk::{Content, Kind, Member};
 
 use super::LvmConf;
-use crate::script::{Script, content, is_mount, is_rescue, mounted, plan};
-use crate::{Action, DevName, DeviceFacts, DmFacts, Event, Failure, ImageFacts, Loudness, Outcome};
+use crate::script::{Script, content, is_ask, is_mount, is_open, is_rescue, mounted, plan};
+use crate::{Action, DevName, DeviceFacts, DmFacts, Event, Failure, ImageFacts, Loudness, Outcome, SecretId};
+
+mod pools;
 
 fn id(letter: char) -> String {
     letter.to_string().repeat(32)
@@ -586,46 +589,50 @@ fn a_group_that_nobody_has_seen_is_named() {
     assert!(why(&script).contains("VG vg has no volume typo"), "{}", why(&script));
 }
 
-/// A thin volume in its pool; the pool's metadata are looked at before the pool is made.
+/// The second half of a mirror lies in a container: while that is being opened, or asked for because it was named, the first
+/// half does not start alone. An unnamed one is nothing to wait for: there may be nobody to type.
 #[test]
-fn a_pool_that_asks_to_be_checked_is_left_alone() {
-    let mut vg = group("vg", 'v', 1, "a", &[("root", 0), ("pool", 0), ("pool_tdata", 0), ("pool_tmeta", 0)]);
-    let texts = |pairs: &[(&str, &str)]| {
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), Value::Text((*value).into()))).collect::<Vec<_>>()
-    };
-    let numbers = |pairs: &[(&str, i64)]| {
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), Value::Number(*value))).collect::<Vec<_>>()
-    };
-    vg.lvs[0].segments[0].kind = "thin".into();
-    vg.lvs[0].segments[0].config = Section(
-        [texts(&[("thin_pool", "pool")]), numbers(&[("transaction_id", 0), ("device_id", 1)])].concat(),
-    );
-    vg.lvs[1].segments[0].kind = "thin-pool".into();
-    let pool = texts(&[("metadata", "pool_tmeta"), ("pool", "pool_tdata"), ("discards", "passdown")]);
-    let sizes = numbers(&[("transaction_id", 1), ("chunk_size", 128), ("zero_new_blocks", 1)]);
-    vg.lvs[1].segments[0].config = Section([pool, sizes].concat());
-    for part in 2..4 {
-        vg.lvs[part].status = words(&["READ", "WRITE"]);
-    }
-    let is_check = |action: &Action| matches!(action, Action::CheckPool(..));
-    for sound in [true, false] {
-        let mut script = script("root=/dev/vg/root");
+fn a_degraded_start_waits_for_containers() {
+    let mut vg = group("vg", 'v', 1, "ab", &[]);
+    mirror(&mut vg, "root");
+    for (named, typed) in [(true, false), (true, true), (false, true), (false, false)] {
+        let mut plan = plan(root_spec("/dev/vg/root"));
+        plan.degraded = Some(std::time::Duration::from_secs(6));
+        if named {
+            let selector =
+                LuksSelector { kind: LuksIdKind::Uuid, id: "luks".into(), keysource: false, name: None };
+            plan.luks.selectors.push(selector);
+        }
+        let mut script = Script::with_image(plan, ImageFacts::default());
         let mut actions = script.disk("sda", pv('a', Some(&vg)));
-        let mut minor = 0;
-        while !actions.iter().any(is_check) {
-            assert!(!created(&actions).iter().any(|name| name.ends_with("-tpool")), "{actions:?}");
-            actions = make(&mut script, minor, Content::default());
-            minor += 1;
+        actions.extend(script.disk("sdb", content(Kind::Luks2, "luks")));
+        actions.extend(script.wait(1_000));
+        assert!(actions.iter().any(is_ask));
+        if typed {
+            actions.extend(script.tell(Event::Typed(SecretId(1))));
         }
-        let refusal = Failure::Other("its metadata must be checked".into());
-        let actions = script.answer(is_check, if sound { Ok(Outcome::Done) } else { Err(refusal) });
-        assert_eq!(created(&actions).len(), usize::from(sound));
-        if !sound {
-            assert!(actions.iter().any(|action| matches!(action, Action::RemoveDm(_))));
-            for _ in 0..minor {
-                script.answer(|action| matches!(action, Action::RemoveDm(_)), Ok(Outcome::Done));
-            }
-            assert!(why(&script).contains("pool pool: its metadata must be checked"), "{}", why(&script));
+        actions.extend(script.wait(25_000));
+        assert_eq!(created(&actions).is_empty(), named || typed, "named {named}, typed {typed}");
+        if typed {
+            script.answer(is_open, Ok(Outcome::Done));
+            let actions = script.mapping("dm-9", "luks-luks", "sdb", pv('b', None));
+            assert_eq!(created(&actions), ["vg-root_rmeta_0"]);
+            assert!(!actions.iter().any(|action| matches!(action, Action::Say(Loudness::Warning, _))));
         }
     }
+}
+
+/// What is missing may lie in a volume that needs no redundancy to start, and waits for the same moment.
+#[test]
+fn redundancy_is_used_up_last() {
+    let mut inner = group("inner", 'i', 1, "ab", &[]);
+    mirror(&mut inner, "root");
+    let outer = group("outer", 'o', 1, "cd", &[("pv", 0)]);
+    let mut script = script("degraded=6");
+    script.disk("sda", pv('a', Some(&inner)));
+    script.disk("sdc", pv('c', Some(&outer)));
+    assert_eq!(created(&script.wait(6_500)), ["outer-pv"]);
+    let actions = make_on(&mut script, 0, &["sdc"], pv('b', None));
+    assert_eq!(created(&actions), ["inner-root_rmeta_0"]);
+    assert!(!actions.iter().any(|action| matches!(action, Action::Say(Loudness::Warning, _))));
 }

@@ -157,7 +157,7 @@ impl Md {
     }
 
     fn grace_ends(&self, view: View<'_>) -> Option<Moment> {
-        view.plan.degraded.map(|grace| view.last_change.after(grace))
+        view.plan.degraded.map(|grace| view.at_rest.after(grace))
     }
 
     fn consider(&mut self, view: View<'_>, uuid: Uuid, seen: &[Seen<'_>], requests: &mut Requests<'_>) {

@@ -111,6 +111,24 @@ fn what_is_not_verified_is_never_root() {
     assert!(why(&script).contains("root=/dev/mapper/root: root= names its data device"), "{}", why(&script));
 }
 
+/// What a partition is, its disk tells: until it has, the partition may be the data.
+#[test]
+fn data_are_kept_before_they_are_known_as_such() {
+    let is_read = |name: &'static str| move |action: &Action| *action == Action::Identify(name.into());
+    let mut script = Script::new(read(&format!("roothash={HASH} root=UUID=root rd.retry=5")));
+    let facts = DeviceFacts { major: 8, minor: 16, size: 1 << 30, diskseq: 1, ..DeviceFacts::default() };
+    let mut actions = script.tell(crate::Event::Device("sda".into(), facts));
+    actions.extend(script.add("sda1", partition("sda", 1), content(Kind::Ext4, "root")));
+    actions.extend(script.add("sda3", partition("sda", 3), content(Kind::Swap, "swap")));
+    assert!(!actions.iter().any(is_read("sda1")) && !actions.iter().any(is_mount), "{actions:?}");
+    let asked = script.asked(is_read("sda")).expect("the table");
+    let table = gpt(&[(1, DATA_PART, None), (2, HASH_PART, None), (3, "aaaa-3", None)]);
+    let mut actions = script.tell(crate::Event::Identified(asked, table));
+    assert!(actions.iter().any(is_read("sda3")), "not the data after all: {actions:?}");
+    actions.extend(script.wait(60_000));
+    assert!(!actions.iter().any(is_read("sda1")) && !actions.iter().any(is_mount), "{actions:?}");
+}
+
 #[test]
 fn corruption_stops_the_boot_with_a_reason() {
     let mut script = Script::new(read(&format!("roothash={HASH}")));

@@ -9,7 +9,8 @@ use super::parts::Parts;
 use super::presence::{MAX_DEPTH, Presence};
 use super::tree::{Line, Node, Part, Tree};
 use super::{
-    Activation, KernelFacts, PoolCheck, PoolKind, PvDevice, ReadAhead, Refusal, dm_name, dm_uuid, modules,
+    Activation, KernelFacts, PoolCheck, PoolKind, PoolMetadata, PvDevice, ReadAhead, Refusal, dm_name,
+    dm_uuid, modules,
 };
 
 /// More devices than this for one volume were not made by lvm2.
@@ -64,8 +65,14 @@ pub(super) fn activate(
     builder.add(top, None, 0)?;
     let order = builder.tree.order().ok_or_else(|| group.broken(top, "volumes in a ring"))?;
     let checks = std::mem::take(&mut builder.checks);
+    let active: Vec<_> = builder.tree.nodes.iter().map(|node| node.active).collect();
     let (devices, places) = builder.tree.plan(&order);
     let place = |node: usize| places.get(node).copied().flatten();
+    // Left over, perhaps, from a pool that was not made because of them.
+    let metadata = |node: usize| match active.get(node).copied().flatten() {
+        Some(number) => Some(PoolMetadata::Active(number)),
+        None => place(node).map(PoolMetadata::Planned),
+    };
     Ok(Activation {
         visible: dm_name(&vg.name, name, None),
         modules: modules::needed(&devices, facts.version),
@@ -73,9 +80,9 @@ pub(super) fn activate(
         degraded: missing_images.into_iter().map(|lv| group.name(lv).to_owned()).collect(),
         checks: checks
             .into_iter()
-            .filter_map(|(metadata, pool, lv, kind)| {
+            .filter_map(|(node, pool, lv, kind)| {
                 let name = group.name(lv).to_owned();
-                Some(PoolCheck { metadata: place(metadata)?, pool: place(pool)?, name, kind })
+                Some(PoolCheck { metadata: metadata(node)?, pool: place(pool)?, name, kind })
             })
             .collect(),
     })

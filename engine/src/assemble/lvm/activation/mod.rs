@@ -72,14 +72,23 @@ pub struct Activation {
 /// A pool whose metadata may say that it must not be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolCheck {
-    /// Index in [`Activation::devices`] of the device with the pool's metadata.
-    pub metadata: usize,
+    /// The device with the pool's metadata.
+    pub metadata: PoolMetadata,
     /// Index of the pool, which must not be made when the check fails.
     pub pool: usize,
     /// Name of the pool's logical volume.
     pub name: String,
     /// What lies there.
     pub kind: PoolKind,
+}
+
+/// Where a pool's metadata lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PoolMetadata {
+    /// On the device with this index in [`Activation::devices`].
+    Planned(usize),
+    /// On a device that is active already, with this number.
+    Active((u32, u32)),
 }
 
 /// One device to be made.
