@@ -116,6 +116,7 @@ fn host_only(kernel: &Kernel, host: &Host) -> Selection {
             }
         }
     }
+    start.extend(host.configured.iter().flat_map(|name| kernel.catalog.lookup(name).modules));
     // cryptsetup on the running machine needs no help of the kernel with these headers; ours does.
     for (kind, names) in [
         ("CRYPT-BITLK-", crypto_modules::for_bitlocker(None)),

@@ -13,6 +13,7 @@ use crate::assemble::View;
 use crate::command::{CryptFormat, CryptOptions, HeaderSource, PlainFormat, TcryptFormat};
 use crate::crypto_modules;
 use crate::event::DevName;
+use crate::image::KEY_DIRECTORY;
 use crate::matching;
 use crate::modules::kernel_requests;
 use crate::table::{Device, Table};
@@ -280,7 +281,7 @@ fn container(
         }
         _ => {
             // systemd's place for keys that nobody names.
-            let path = format!("/etc/cryptsetup-keys.d/{name}.key");
+            let path = format!("/{KEY_DIRECTORY}/{name}.key");
             if view.image.key_files.contains(&path) {
                 keys.push_back(key(&path, &KeyDevice::Initramfs, 0, None));
             }
