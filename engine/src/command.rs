@@ -3,7 +3,7 @@
 use cmdline::plan::{Access, BreakPoint, EmergencyAction};
 
 use crate::assemble::lvm::activation::PoolKind;
-use crate::event::{CommandId, DevName};
+use crate::event::{CommandId, DevName, SecretId};
 use crate::explain::Explanation;
 
 mod crypt;
@@ -136,6 +136,9 @@ pub enum Action {
         /// Bytes to use; `None` is all.
         size: Option<u64>,
     },
+    /// Open a LUKS image that holds a key in place of data, with this secret, keep its plaintext as a secret and answer
+    /// `Done(Secret)` or `Failed`, with nothing left mapped. Without a secret: answer `Done` if there is such an image.
+    UnsealKey(HeaderSource, Option<SecretId>),
     /// Ask on every console, in place of any earlier question; the first answer ends it with a `Typed` event.
     AskPassphrase {
         /// The question, without the trailing `: `.

@@ -10,6 +10,30 @@ use cmdline::verity::VerityVolume;
 
 use crate::assemble::lvm::LvmConf;
 
+/// The image's crypttab(5). This path and the following ones are below the image's root, without the first slash;
+/// `rootward build` brings what the machine has of them.
+pub const CRYPTTAB: &str = "etc/crypttab";
+/// Where systemd looks for keys that nobody names.
+pub const KEY_DIRECTORY: &str = "etc/cryptsetup-keys.d";
+/// The image's veritytab(5).
+pub const VERITYTAB: &str = "etc/veritytab";
+/// The image's integritytab(5).
+pub const INTEGRITYTAB: &str = "etc/integritytab";
+/// lvm.conf(5), and what goes before it.
+pub const LVM_CONFS: [&str; 2] = ["etc/lvm/lvm.conf", "etc/lvm/lvmlocal.conf"];
+/// mdadm.conf(5), where mdadm itself looks for it.
+pub const MDADM_CONFS: [&str; 2] = ["etc/mdadm.conf", "etc/mdadm/mdadm.conf"];
+/// The machine's name, which decides whose arrays are its own.
+pub const HOSTNAME: &str = "etc/hostname";
+/// multipath.conf(5).
+pub const MULTIPATH_CONF: &str = "etc/multipath.conf";
+/// Its drop-ins, `*.conf`.
+pub const MULTIPATH_DIRECTORY: &str = "etc/multipath/conf.d";
+/// Which map has which name.
+pub const MULTIPATH_BINDINGS: &str = "etc/multipath/bindings";
+/// Which devices have had several paths.
+pub const MULTIPATH_WWIDS: &str = "etc/multipath/wwids";
+
 /// Facts that are read once at start.
 #[derive(Debug, Clone, Default)]
 pub struct ImageFacts {

@@ -94,6 +94,10 @@ pub fn action(action: &Action) -> String {
         Action::LoadInputDrivers => out.word("input-drivers"),
         Action::LoadOtherDrivers => out.word("other-drivers"),
         Action::Link(device, links) => out.word("link").text(&device.0).list(links),
+        Action::UnsealKey(place, secret) => {
+            let out = out.word("unseal-key").place(place);
+            secret.iter().fold(out, |out, secret| out.word("held").number(secret.0))
+        }
         Action::OpenCrypt { device, name, secret, options } => {
             out.word("open").text(&device.0).text(name);
             match secret {
@@ -108,11 +112,7 @@ pub fn action(action: &Action) -> String {
             };
             match &options.header {
                 None => &mut out,
-                Some(HeaderSource::Device(device)) => out.value("header", &device.0),
-                Some(HeaderSource::File(path)) => out.value("header-file", path),
-                Some(HeaderSource::FileOn { device, path, .. }) => {
-                    out.values("header-on", &[&device.0, path])
-                }
+                Some(place) => out.place(place),
             }
         }
         Action::CreateDm(device) | Action::CreateKeyedDm(device, _) | Action::ReloadDm(device) => {
@@ -207,6 +207,15 @@ impl Words {
     fn list(&mut self, list: &[String]) -> &mut Self {
         let escaped: Vec<String> = list.iter().map(|one| escape(one.as_bytes())).collect();
         self.word(&escaped.join(","))
+    }
+
+    /// Where a header, or a key in the form of one, lies.
+    fn place(&mut self, place: &HeaderSource) -> &mut Self {
+        match place {
+            HeaderSource::Device(device) => self.value("header", &device.0),
+            HeaderSource::File(path) => self.value("header-file", path),
+            HeaderSource::FileOn { device, path, .. } => self.values("header-on", &[&device.0, path]),
+        }
     }
 
     fn value(&mut self, key: &str, value: &str) -> &mut Self {

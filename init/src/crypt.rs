@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use engine::{CryptFormat, CryptOptions, Failure, HeaderSource, PlainFormat};
@@ -83,6 +84,55 @@ pub fn open(request: &OpenRequest, secret: &Secret) -> Result<(), Failure> {
     }
 }
 
+/// Takes the key out of a LUKS image: its plaintext, whole. Without a secret only sees whether there is such an image.
+///
+/// The library attaches a loop device, which goes away with the mapping.
+///
+/// # Errors
+///
+/// [`Failure::WrongSecret`] when the secret does not open the image, [`Failure::NoKeyFile`] when there is none; otherwise
+/// what the library or the kernel said.
+pub fn unseal_key(place: &HeaderSource, secret: Option<&Secret>) -> Result<Option<Secret>, Failure> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    if let HeaderSource::File(path) = place
+        && !fs::exists(path).unwrap_or(false)
+    {
+        return Err(Failure::NoKeyFile(path.clone()));
+    }
+    let name = format!("rootward-key-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let _alone = LIBRARY.lock().unwrap_or_else(PoisonError::into_inner);
+    messages::capture();
+    messages::take();
+    with_header(Some(place), |path| {
+        let path = path.unwrap_or_default();
+        let options = CryptOptions { read_only: true, ..CryptOptions::default() };
+        let opened = match secret {
+            Some(secret) => activate(path, None, &name, &options, secret),
+            None => luks(Path::new(path), None).map(drop),
+        };
+        if let Err(error) = opened {
+            mapping::remove_half_made(&name);
+            return Err(explain(path, &options, &error, &messages::take()));
+        }
+        let key = secret.map(|_| key_file::read(&format!("/dev/mapper/{name}"), 0, None)).transpose();
+        if secret.is_some() {
+            mapping::close(&name);
+        }
+        key
+    })
+}
+
+/// A LUKS container with its metadata read.
+fn luks(device: &Path, header: Option<&Path>) -> Result<CryptDevice, LibcryptErr> {
+    let paths = match header {
+        Some(header) => Either::Right((header, device)),
+        None => Either::Left(device),
+    };
+    let mut container = CryptInit::init_with_data_device(paths)?;
+    container.context_handle().load::<()>(None, None)?;
+    Ok(container)
+}
+
 /// Calls `work` with a path under which the library finds the detached header.
 fn with_header<T>(
     header: Option<&HeaderSource>,
@@ -114,15 +164,7 @@ fn activate(
 ) -> Result<(), LibcryptErr> {
     let flags = flags(options);
     let mut container = match &options.format {
-        CryptFormat::Luks => {
-            let paths = match header {
-                Some(header) => Either::Right((Path::new(header), Path::new(device))),
-                None => Either::Left(Path::new(device)),
-            };
-            let mut container = CryptInit::init_with_data_device(paths)?;
-            container.context_handle().load::<()>(None, None)?;
-            container
-        }
+        CryptFormat::Luks => luks(Path::new(device), header.map(Path::new))?,
         CryptFormat::Plain(format) => {
             let mut container = plain(device, format)?;
             if format.hash.is_none() {

@@ -34,8 +34,8 @@ pub enum Report {
     Identified(u32, CommandId, std::result::Result<Content, Failure>),
     /// A command is finished.
     Command(u32, CommandId, std::result::Result<Outcome, Failure>),
-    /// A key file was read.
-    Key(u32, CommandId, std::result::Result<Secret, Failure>),
+    /// A key file was read, or only found.
+    Key(u32, CommandId, std::result::Result<Option<Secret>, Failure>),
 }
 
 /// Modules that a command waits for.
@@ -330,7 +330,8 @@ impl Boot {
                 }),
                 Report::Key(born, id, result) if born == generation => {
                     let event = match result {
-                        Ok(secret) => Event::Done(id, Outcome::Secret(self.vault.keep(secret))),
+                        Ok(Some(secret)) => Event::Done(id, Outcome::Secret(self.vault.keep(secret))),
+                        Ok(None) => Event::Done(id, Outcome::Done),
                         Err(failure) => Event::Failed(id, failure),
                     };
                     self.events.push(event);

@@ -24,6 +24,10 @@ const LONGEST_MODULE: Duration = Duration::from_secs(5);
 /// How long reading a device that does not hang takes at most.
 const READING: Duration = Duration::from_millis(100);
 
+fn secret_is_gone(id: CommandId) -> Event {
+    Event::Failed(id, Failure::Other("the secret is gone".to_owned()))
+}
+
 impl Boot {
     /// Carries out commands in order. Whatever may block goes to a worker.
     pub(crate) fn carry_out(&mut self, commands: Vec<Command>) {
@@ -80,8 +84,7 @@ impl Boot {
                         Some(secret) => self.submit(id, move || crypt::open(&request, &secret)),
                         None => {
                             self.at_work.remove(&(generation, id));
-                            let failure = Failure::Other("the secret is gone".to_owned());
-                            self.events.push(Event::Failed(id, failure));
+                            self.events.push(secret_is_gone(id));
                         }
                     },
                     SecretSource::File { path, offset, size } => self.submit(id, move || {
@@ -113,7 +116,16 @@ impl Boot {
                     Some(fstype) => key_file::read_from_device(&device, &fstype, &path, offset, size),
                     None => key_file::read_from_raw(&device, offset, size),
                 };
-                self.pool.submit(move || Report::Key(generation, id, read()));
+                self.pool.submit(move || Report::Key(generation, id, read().map(Some)));
+            }
+            Action::UnsealKey(place, number) => {
+                let secret = number.and_then(|number| self.vault.get(number));
+                if number.is_some() && secret.is_none() {
+                    self.events.push(secret_is_gone(id));
+                    return;
+                }
+                let unseal = move || crypt::unseal_key(&place, secret.as_deref());
+                self.pool.submit(move || Report::Key(generation, id, unseal()));
             }
             Action::AskPassphrase { prompt, note } => self.ask_passphrase(&prompt, note.as_deref()),
             Action::StopAsking => self.stop_asking(),

@@ -45,16 +45,11 @@ mod uevent;
 mod workers;
 
 use std::convert::Infallible;
+use std::path::Path;
 
 use cmdline::{Plan, Sources};
 use engine::assemble::lvm::LvmConf;
-use engine::{ImageFacts, Loudness};
-
-/// The image's crypttab(5).
-const CRYPTTAB: &str = "/etc/crypttab";
-
-/// The image's mdadm.conf(5).
-const MDADM_CONFS: [&str; 2] = ["/etc/mdadm.conf", "/etc/mdadm/mdadm.conf"];
+use engine::{ImageFacts, Loudness, image};
 
 fn main() {
     let stamp = clock::StartStamp::take();
@@ -94,54 +89,51 @@ fn read_plan(sources: &Sources) -> Plan {
     plan
 }
 
-/// Where systemd looks for keys that nobody names.
-const KEY_DIRECTORY: &str = "/etc/cryptsetup-keys.d";
-
-/// The image's veritytab(5).
-const VERITYTAB: &str = "/etc/veritytab";
-/// The image's integritytab(5).
-const INTEGRITYTAB: &str = "/etc/integritytab";
+/// Where the image's files are.
+const TOP: &str = "/";
 
 /// Reads a table of the image, if there is one; says what was not understood.
 fn read_table<T>(path: &str, parse: fn(&str) -> (Vec<T>, Vec<cmdline::Diagnostic>)) -> Vec<T> {
-    let Ok(text) = std::fs::read_to_string(path) else { return Vec::new() };
+    let Ok(text) = std::fs::read_to_string(Path::new(TOP).join(path)) else { return Vec::new() };
     let (entries, diagnostics) = parse(&text);
     for diagnostic in diagnostics {
-        log::warn!("{path}: {diagnostic}");
+        log::warn!("/{path}: {diagnostic}");
     }
     entries
 }
 
 /// What the image says besides the command line.
 fn image_facts(plan: &Plan) -> ImageFacts {
-    let mut facts = ImageFacts { multipath: multipath::read(plan), ..ImageFacts::default() };
+    let mut facts = ImageFacts {
+        multipath: multipath::read(plan),
+        kernel: kernel_version(),
+        hostname: hostname(),
+        ..ImageFacts::default()
+    };
     if plan.verity.enabled && plan.verity.tab {
-        facts.veritytab = read_table(VERITYTAB, cmdline::verity::parse_tab);
+        facts.veritytab = read_table(image::VERITYTAB, cmdline::verity::parse_tab);
     }
     if plan.hostonly {
-        facts.integritytab = read_table(INTEGRITYTAB, cmdline::integritytab::parse);
+        facts.integritytab = read_table(image::INTEGRITYTAB, cmdline::integritytab::parse);
     }
-    if !plan.luks.enabled {
-        return facts;
-    }
-    if plan.luks.crypttab {
-        facts.crypttab = read_table(CRYPTTAB, cmdline::crypttab::parse);
-    }
-    let anywhere =
-        plan.luks.keys.iter().map(|key| &key.path).filter(|path| std::fs::exists(path).unwrap_or(false));
-    facts.key_files.extend(anywhere.cloned());
-    for entry in std::fs::read_dir(KEY_DIRECTORY).into_iter().flatten().flatten() {
-        facts.key_files.extend(entry.path().to_str().map(str::to_owned));
+    if plan.luks.enabled {
+        if plan.luks.crypttab {
+            facts.crypttab = read_table(image::CRYPTTAB, cmdline::crypttab::parse);
+        }
+        let anywhere = plan.luks.keys.iter().map(|key| &key.path);
+        facts.key_files.extend(anywhere.filter(|path| std::fs::exists(path).unwrap_or(false)).cloned());
+        let unnamed = std::fs::read_dir(Path::new(TOP).join(image::KEY_DIRECTORY));
+        for entry in unnamed.into_iter().flatten().flatten() {
+            facts.key_files.extend(entry.path().to_str().map(str::to_owned));
+        }
     }
     if plan.lvm.enabled && plan.lvm.conf {
-        let text = |name: &str| std::fs::read(format!("/etc/lvm/{name}")).ok();
-        facts.lvm = LvmConf::read(text("lvm.conf").as_deref(), text("lvmlocal.conf").as_deref());
+        let [main, local] = image::LVM_CONFS.map(|name| std::fs::read(Path::new(TOP).join(name)).ok());
+        facts.lvm = LvmConf::read(main.as_deref(), local.as_deref());
     }
-    facts.kernel = kernel_version();
     if plan.md.enabled && plan.md.conf {
         facts.mdadm = mdadm_conf();
     }
-    facts.hostname = hostname();
     facts
 }
 
@@ -156,11 +148,11 @@ fn kernel_version() -> (u32, u32) {
 
 /// The image's mdadm.conf(5), where mdadm itself looks for it.
 fn mdadm_conf() -> cmdline::mdadm_conf::MdadmConf {
-    for path in MDADM_CONFS {
-        if let Ok(text) = std::fs::read_to_string(path) {
+    for path in image::MDADM_CONFS {
+        if let Ok(text) = std::fs::read_to_string(Path::new(TOP).join(path)) {
             let (conf, diagnostics) = cmdline::mdadm_conf::parse(&text);
             for diagnostic in diagnostics {
-                log::warn!("{path}: {diagnostic}");
+                log::warn!("/{path}: {diagnostic}");
             }
             return conf;
         }
@@ -175,6 +167,6 @@ fn hostname() -> String {
     if !told.is_empty() && told != "(none)" {
         return told;
     }
-    let text = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let text = std::fs::read_to_string(Path::new(TOP).join(image::HOSTNAME)).unwrap_or_default();
     text.lines().next().unwrap_or_default().trim().to_owned()
 }

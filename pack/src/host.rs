@@ -27,6 +27,14 @@ pub struct Host {
     pub crypt_names: Vec<String>,
     /// `md/level` of the arrays below root.
     pub md_levels: Vec<String>,
+    /// Whether a logical volume is active, below root or not.
+    pub has_lvm: bool,
+    /// Mount points, in the order in which they were mounted.
+    pub mounts: Vec<PathBuf>,
+    /// Those of them that are on something encrypted.
+    pub encrypted_mounts: BTreeSet<PathBuf>,
+    /// Modules that the machine's configuration asks for, by name or alias.
+    pub configured: Vec<String>,
 }
 
 impl Host {
@@ -42,6 +50,24 @@ impl Host {
             }
         }
         let mountinfo = fs::read_to_string(proc.join("self/mountinfo")).unwrap_or_default();
+        host.see_mounts(&mountinfo);
+        for mount in mountinfo.lines().filter_map(Mount::parse) {
+            let mut below = Host::default();
+            if let Some(device) = block_device(sys, &mount) {
+                below.walk(sys, &device, 0);
+            }
+            // The last one on a place is the one that is seen there.
+            let place = mount.place();
+            if below.dm_uuids.iter().any(|uuid| is_encryption(uuid)) {
+                host.encrypted_mounts.insert(place);
+            } else {
+                host.encrypted_mounts.remove(&place);
+            }
+        }
+        let mapped = fs::read_dir(sys.join("devices/virtual/block")).into_iter().flatten().flatten();
+        host.has_lvm = mapped
+            .filter_map(|entry| fs::read_to_string(entry.path().join("dm/uuid")).ok())
+            .any(|uuid| uuid.starts_with("LVM-"));
         if let Some(mount) = root_mount(&mountinfo) {
             host.root_type = Some(mount.fstype.to_owned());
             if let Some(device) = block_device(sys, &mount) {
@@ -49,6 +75,30 @@ impl Host {
             }
         }
         host
+    }
+
+    /// Notes what is mounted where.
+    pub(crate) fn see_mounts(&mut self, mountinfo: &str) {
+        self.mounts = mountinfo.lines().filter_map(Mount::parse).map(|mount| mount.place()).collect();
+    }
+
+    /// Whether a path is on the root file system rather than on one that is mounted below it.
+    #[must_use]
+    pub fn is_on_root(&self, path: &Path) -> bool {
+        self.mount_of(path) == Some(Path::new("/"))
+    }
+
+    /// Whether a file that is to be written there is known to be encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self, path: &Path) -> bool {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let Ok(directory) = fs::canonicalize(directory.unwrap_or(Path::new("."))) else { return false };
+        self.mount_of(&directory).is_some_and(|mount| self.encrypted_mounts.contains(mount))
+    }
+
+    fn mount_of(&self, path: &Path) -> Option<&Path> {
+        let over = self.mounts.iter().filter(|mount| path.starts_with(mount));
+        over.max_by_key(|mount| mount.components().count()).map(PathBuf::as_path)
     }
 
     /// Notes a block device of the stack, what it consists of, and the drivers of everything that it hangs on.
@@ -104,27 +154,36 @@ fn collect_modaliases(directory: &Path, depth: usize, all: &mut BTreeSet<String>
 
 struct Mount<'a> {
     numbers: &'a str,
+    place: &'a str,
     fstype: &'a str,
     source: &'a str,
 }
 
-/// The rows of a crypttab(5) that are about these mappings, as they stand.
-#[must_use]
-pub fn crypttab_rows(crypttab: &str, names: &[String]) -> String {
-    let mine =
-        |line: &&str| line.split_whitespace().next().is_some_and(|first| names.iter().any(|n| n == first));
-    crypttab.lines().filter(mine).map(|line| format!("{line}\n")).collect()
-}
-
-/// The last mount on `/` (proc_pid_mountinfo(5)).
-fn root_mount(mountinfo: &str) -> Option<Mount<'_>> {
-    let parse = |line| {
-        let (before, after) = str::split_once(line, " - ")?;
+impl<'a> Mount<'a> {
+    /// A line of proc_pid_mountinfo(5).
+    fn parse(line: &'a str) -> Option<Self> {
+        let (before, after) = line.split_once(" - ")?;
         let mut before = before.split(' ').skip(2);
         let (numbers, mut after) = (before.next()?, after.split(' '));
-        (before.nth(1)? == "/").then_some(Mount { numbers, fstype: after.next()?, source: after.next()? })
-    };
-    mountinfo.lines().filter_map(parse).next_back()
+        Some(Mount { numbers, place: before.nth(1)?, fstype: after.next()?, source: after.next()? })
+    }
+
+    /// Where it is mounted; the kernel writes white space as octal numbers.
+    fn place(&self) -> PathBuf {
+        let plain = self.place.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\");
+        PathBuf::from(plain)
+    }
+}
+
+/// Whether a device-mapper UUID is that of a mapping that hides its data, unlike verity and integrity.
+fn is_encryption(uuid: &str) -> bool {
+    let kind = uuid.strip_prefix("CRYPT-");
+    kind.is_some_and(|kind| !kind.starts_with("VERITY") && !kind.starts_with("INTEGRITY"))
+}
+
+/// The last mount on `/`.
+fn root_mount(mountinfo: &str) -> Option<Mount<'_>> {
+    mountinfo.lines().filter_map(Mount::parse).rfind(|mount| mount.place == "/")
 }
 
 /// The device below `/sys/devices`, by number, or by name for file systems with anonymous numbers such as btrfs.
@@ -176,14 +235,24 @@ mod tests {
         assert_eq!(host.dm_uuids, ["CRYPT-LUKS2-x-y"]);
         assert_eq!(host.crypt_names, ["cr_root"]);
         assert_eq!(host.md_levels, [""; 0]);
+        assert!(!host.has_lvm && host.encrypted_mounts.contains(Path::new("/")));
     }
 
     #[test]
-    fn only_rows_of_root() {
-        let table =
-            "# name device\nswap /dev/x /dev/urandom swap\ncr_root UUID=1 none luks\n cr_root2 UUID=2\n";
-        assert_eq!(crypttab_rows(table, &["cr_root".into()]), "cr_root UUID=1 none luks\n");
-        assert_eq!(crypttab_rows(table, &[]), "");
+    fn places_and_what_is_below_them() {
+        let mut host = Host::default();
+        host.see_mounts(
+            "1 0 0:2 / / rw - x x x\n2 1 8:1 / /boot rw - x x x\n3 1 8:1 / /a\\040b rw - x x x\n",
+        );
+        assert!(host.is_on_root(Path::new("/etc/k")) && host.is_on_root(Path::new("/bootx")));
+        assert!(!host.is_on_root(Path::new("/boot/k")) && !host.is_on_root(Path::new("/a b/k")));
+        assert!(!host.is_encrypted(Path::new("/image")));
+        host.encrypted_mounts.insert("/".into());
+        assert!(host.is_encrypted(Path::new("/image")) && host.is_encrypted(Path::new("image")));
+        assert!(!host.is_encrypted(Path::new("/nonexistent/image")));
+        assert!(
+            is_encryption("CRYPT-LUKS2-x") && !is_encryption("CRYPT-VERITY-x") && !is_encryption("LVM-x")
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod closure;
 pub mod compress;
+pub mod configuration;
 pub mod cpio;
 pub mod elf;
 pub mod error;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::compress::Compression;
+use crate::configuration::Machine;
 use crate::error::{Error, Result};
 use crate::extra::{self, Add};
 use crate::host::Host;
@@ -11,7 +12,7 @@ use crate::image::{Layout, assemble};
 use crate::kernel::Kernel;
 use crate::select::{Modules, Selection, select};
 use crate::tree::{Node, Tree};
-use crate::{host, kernel, modprobe_d, output, payload, release};
+use crate::{configuration, modprobe_d, output, payload, release};
 
 /// Wishes for one image. [`Options::new`] has the defaults of `rootward build`.
 #[derive(Debug, Clone)]
@@ -64,9 +65,6 @@ impl Options {
     }
 }
 
-/// What decides about multipath devices. The image has a configuration only where the machine uses one.
-const MULTIPATH_FILES: [&str; 3] = ["etc/multipath.conf", "etc/multipath/bindings", "etc/multipath/wwids"];
-
 /// What was built.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -118,40 +116,20 @@ pub fn build(options: &Options) -> Result<Report> {
 
     let mut selection = Selection::default();
     let mut packed = payload::Packed::default();
+    let mut refused = Vec::new();
     // A kernel with all that is needed built in has no modules, and an empty list says so.
     let none =
         matches!(&options.modules, Modules::List(names) if names.iter().all(|name| name.trim().is_empty()));
     if !none {
         let kernel = Kernel::open(&version, &directory)?;
-        let host = match options.modules {
-            Modules::HostOnly => Host::scan(&options.sys, &options.proc),
-            Modules::Universal | Modules::List(_) => Host::default(),
-        };
-        selection = select(&kernel, &options.modules, &host)?;
-        if let Some(table) = kernel::optional(&root.join("etc/crypttab"))? {
-            let rows = host::crypttab_rows(&String::from_utf8_lossy(&table), &host.crypt_names);
-            if !rows.is_empty() {
-                tree.insert("etc/crypttab", Node::File(0o600, rows.into_bytes()));
-            }
-        }
+        let mut host = Host::default();
         if options.modules == Modules::HostOnly {
-            for name in ["etc/mdadm/mdadm.conf", "etc/mdadm.conf"] {
-                if let Some(conf) = kernel::optional(&root.join(name))? {
-                    tree.file(name, conf);
-                    // `HOMEHOST <system>`: which arrays are this machine's own.
-                    if let Some(host) = kernel::optional(&root.join("etc/hostname"))? {
-                        tree.file("etc/hostname", host);
-                    }
-                }
-            }
+            host = Host::scan(&options.sys, &options.proc);
+            let machine = Machine { root: &root, host: &host, output: &options.output };
+            let needs = configuration::add(&mut tree, &machine)?;
+            (host.configured, refused) = (needs.modules, needs.refused);
         }
-        if host.dm_uuids.iter().any(|uuid| uuid.starts_with("mpath-")) {
-            for name in MULTIPATH_FILES {
-                if let Some(content) = kernel::optional(&root.join(name))? {
-                    tree.insert(name, Node::File(0o600, content));
-                }
-            }
-        }
+        selection = select(&kernel, &options.modules, &host)?;
         let inner = if layout == Layout::PerModule { compression } else { Compression::None };
         packed = payload::add(&mut tree, &kernel, &selection.modules, inner, &root)?;
         let own = options.modules_dir.is_none() && options.modules != Modules::Universal;
@@ -165,6 +143,8 @@ pub fn build(options: &Options) -> Result<Report> {
     for add in &options.add {
         extra::add(&mut tree, add)?;
     }
+    let missing = refused.into_iter().filter(|(path, _)| !tree.contains(path));
+    selection.warnings.extend(missing.map(|(_, text)| text));
 
     let files = tree.iter().count();
     let mtime = options.mtime.unwrap_or_else(source_date_epoch);

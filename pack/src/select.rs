@@ -110,12 +110,15 @@ fn host_only(kernel: &Kernel, host: &Host) -> Selection {
     }
     if host.dm_uuids.iter().any(|uuid| uuid.starts_with("CRYPT-")) {
         preload.push("dm_crypt".to_owned());
+        // For a key in a LUKS image, which only the boot loader's command line may name.
+        start.extend(kernel.catalog.lookup("loop").modules);
         for name in loaded_in("") {
             if path(&name).is_some_and(|path| implementation_rank(path).is_some()) {
                 start.insert(name);
             }
         }
     }
+    start.extend(host.configured.iter().flat_map(|name| kernel.catalog.lookup(name).modules));
     // cryptsetup on the running machine needs no help of the kernel with these headers; ours does.
     for (kind, names) in [
         ("CRYPT-BITLK-", crypto_modules::for_bitlocker(None)),

@@ -70,7 +70,8 @@ impl Luks {
         let mut devices: Vec<&Device> = view
             .table
             .iter()
-            .filter(|device| choice::may_be_one(view, device))
+            // A loop device is there only while a key is taken out of an image.
+            .filter(|device| choice::may_be_one(view, device) && !device.name.0.starts_with("loop"))
             .filter(|device| {
                 !self.containers.contains_key(&device.name) && !self.twins.contains_key(&device.name)
             })
@@ -138,7 +139,14 @@ impl Luks {
                 Next::Reading => return true,
                 Next::Loading => continue,
                 Next::Nothing => match container.next_held(&typed) {
-                    Some(secret) => (Attempt::Held(secret), SecretSource::Held(secret)),
+                    Some(container::Next::Container(secret)) => {
+                        (Attempt::Held(secret), SecretSource::Held(secret))
+                    }
+                    Some(container::Next::Image(image, secret)) => {
+                        let asked = requests.ask(Action::UnsealKey(image.place.clone(), Some(secret)));
+                        container.state = State::Unsealing(asked, image, Some(secret));
+                        return true;
+                    }
                     None => continue,
                 },
             };
@@ -159,7 +167,10 @@ impl Luks {
 
     fn is_opening(&self) -> bool {
         !self.orphans.is_empty()
-            || self.containers.values().any(|container| matches!(container.state, State::Opening(..)))
+            || self
+                .containers
+                .values()
+                .any(|container| matches!(container.state, State::Opening(..) | State::Unsealing(..)))
     }
 
     /// Locked containers in the order of their devices' appearance.
@@ -210,7 +221,10 @@ impl Assembler for Luks {
             return true;
         }
         let ours = self.containers.iter_mut().find(|(_, container)| match &container.state {
-            State::ReadingKey(asked, _) | State::Opening(asked, _) | State::Closing(asked) => *asked == id,
+            State::ReadingKey(asked, _)
+            | State::Unsealing(asked, ..)
+            | State::Opening(asked, _)
+            | State::Closing(asked) => *asked == id,
             _ => false,
         });
         let Some((name, container)) = ours else { return false };
@@ -224,6 +238,35 @@ impl Assembler for Luks {
             }
             (State::ReadingKey(_, path), Err(failure)) => {
                 container.note = Some(format!("key {path}: {failure}"));
+                container.state = State::Locked;
+            }
+            (State::Unsealing(_, image, None), Ok(_)) => {
+                container.keep(image, None);
+                container.state = State::Locked;
+            }
+            (State::Unsealing(_, image, Some(passphrase)), Ok(Outcome::Secret(key))) => {
+                container.take_key(&image, *key);
+                container.state = State::Locked;
+                self.useful.insert(passphrase);
+                // One derivation is enough for all whose key it is.
+                for other in self.containers.values_mut() {
+                    let known = other.images.len();
+                    other.images.retain(|one| one.place != image.place);
+                    if other.images.len() < known {
+                        other.take_key(&image, *key);
+                    }
+                }
+            }
+            (State::Unsealing(_, image, secret), Err(Failure::WrongSecret)) => {
+                container.keep(image, secret);
+                container.state = State::Locked;
+            }
+            (State::Unsealing(_, image, secret), Err(failure)) => {
+                // Of many devices that may hold the image most do not.
+                if secret.is_some() || !matches!(failure, Failure::NoKeyFile(_)) {
+                    self.unsaid.push(format!("key {} cannot be used: {failure}", image.path));
+                }
+                container.note = Some(format!("key {}: {failure}", image.path));
                 container.state = State::Locked;
             }
             (State::Closing(_), Ok(_)) => container.state = State::Closed,
@@ -338,7 +381,7 @@ impl Assembler for Luks {
             one.holds_root
                 && match one.state {
                     State::Locked => one.header(view, name).is_some(),
-                    State::ReadingKey(..) | State::Opening(..) => true,
+                    State::ReadingKey(..) | State::Unsealing(..) | State::Opening(..) => true,
                     _ => false,
                 }
         };

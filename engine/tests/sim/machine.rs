@@ -459,6 +459,7 @@ impl<'a> Machine<'a> {
             | Action::CreateDm(_)
             | Action::CreateKeyedDm(..)
             | Action::ReadVerity(..)
+            | Action::UnsealKey(..)
             | Action::StartBcache(..)
             | Action::ReloadDm(_)
             | Action::RemoveDm(_)

@@ -32,6 +32,21 @@ pub fn find(name: &str) -> Option<Mapping> {
     })
 }
 
+/// Removes a mapping that was made for a moment. Whoever else looks at the new device just then keeps it for as long as
+/// that takes.
+pub fn close(name: &str) {
+    if let Ok(dm) = DM::new()
+        && let Ok(named) = DmName::new(name)
+    {
+        let later = DmOptions::default().set_flags(DmFlags::DM_DEFERRED_REMOVE);
+        if let Err(error) = dm.device_remove(&DevId::Name(named), later) {
+            log::warn!("cannot close {name}: {error}");
+        }
+    }
+    // libdevmapper made it. Where the kernel's report has turned it into a link, that goes with the device.
+    let _ = std::fs::remove_file(format!("/dev/mapper/{name}"));
+}
+
 /// Removes what a failed activation left: a mapping of this name without a live table.
 pub fn remove_half_made(name: &str) {
     if find(name).is_some_and(|mapping| !mapping.live)

@@ -40,6 +40,8 @@ const THREE: [&str; 3] = [
 const LARGE: [&str; 2] = ["5d6e7f80-0004-4000-8000-c0ffee000001", "5d6e7f80-0004-4000-8000-c0ffee000002"];
 /// UUID of the container that holds a key, and of the one that it opens.
 const VAULT: [&str; 2] = ["5d6e7f80-0005-4000-8000-c0ffee000001", "5d6e7f80-0005-4000-8000-c0ffee000002"];
+/// UUID of the image in which a key lies, and of the container that it opens.
+const IMAGE: [&str; 2] = ["5d6e7f80-0006-4000-8000-c0ffee000001", "5d6e7f80-0006-4000-8000-c0ffee000002"];
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
@@ -52,6 +54,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         wrong_to_the_limit(),
         plain(),
         key_source(),
+        key_image(),
     ]
 }
 
@@ -383,6 +386,50 @@ fn key_source() -> Scenario {
     .types(PASSPHRASE)
     .never_shows("Passphrase for vda");
     Scenario::new("luks-key-source", as_cryptsetup_made(root_on(handed_over(boot), "root"), &[]))
+}
+
+/// The key of the root is the plaintext of a LUKS image on a vfat stick, whose passphrase is asked for; nothing of that is
+/// left in the real root.
+fn key_image() -> Scenario {
+    let [seal, root] = IMAGE;
+    // The builder's cryptsetup would want a loop device for a file.
+    let script = format!(
+        "luks {seal} $SEAL\n\
+         unlock $SEAL seal\n\
+         dd if=/dev/urandom of=/dev/mapper/seal bs=64k status=none || true\n\
+         mkfs.vfat -n KEYS $STICK\n\
+         mkdir -p /stick\n\
+         mount $STICK /stick\n\
+         cat /dev/mapper/seal >plaintext\n\
+         cryptsetup close seal\n\
+         cat $SEAL >/stick/root.img\n\
+         umount /stick\n\
+         cp plaintext passphrase\n\
+         luks {root} $DISK\n\
+         unlock $DISK root\n\
+         fill /dev/mapper/root\n\
+         note\n"
+    );
+    let disks = [("DISK", 192), ("STICK", 48), ("SEAL", 18)];
+    let recipe = recipe("image", Tree::Probe, &disks, &script);
+    let boot = Boot::new(
+        KERNEL,
+        image(&[VFAT, &["loop"]].concat()),
+        format!("root=/dev/mapper/root ro rd.luks.name={root}=root rd.luks.key=/root.img:LABEL=KEYS"),
+    )
+    .disk(recipe.disk("DISK"), Bus::VirtioBlk)
+    .disk(recipe.disk("STICK"), Bus::VirtioBlk)
+    .expect("Passphrase for /root.img, the key of vda (root): ")
+    .types("wrong")
+    .expect("wrong passphrase, 4 tries left")
+    .expect("Passphrase for /root.img")
+    .types(PASSPHRASE)
+    .never_shows(PASSPHRASE)
+    .root("no loop device is left", |verdict| {
+        let used = verdict.block.iter().find(|device| device.name.starts_with("loop") && device.sectors > 0);
+        ensure(used.is_none(), || format!("{used:?}"))
+    });
+    Scenario::new("luks-key-image", as_cryptsetup_made(root_on(handed_over(boot), "root"), &[]))
 }
 
 /// Volumes of Windows and TrueCrypt: those of cryptsetup's own tests.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use cmdline::crypttab::{CryptKey, CryptKind, CryptOptions as RowOptions, CrypttabEntry, HeaderPlace};
-use cmdline::plan::{Discards, KeyDevice, KeyTarget, LuksIdKind, LuksSelector, RootSpec};
+use cmdline::plan::{Discards, KeyDevice, KeyTarget, LuksIdKind, LuksKey, LuksSelector, RootSpec};
 use ondisk::Kind;
 
 use super::container::{Container, Key, State};
@@ -13,6 +13,7 @@ use crate::assemble::View;
 use crate::command::{CryptFormat, CryptOptions, HeaderSource, PlainFormat, TcryptFormat};
 use crate::crypto_modules;
 use crate::event::DevName;
+use crate::image::KEY_DIRECTORY;
 use crate::matching;
 use crate::modules::kernel_requests;
 use crate::table::{Device, Table};
@@ -22,6 +23,9 @@ const DEFAULT_TRIES: u32 = 5;
 
 /// systemd's cipher of plain mappings (cryptsetup.c, the same as cryptsetup's before 2.7).
 const PLAIN_CIPHER: &str = "aes-cbc-essiv:sha256";
+
+/// cryptsetup's own default since 1.6, for a header that was not looked at.
+pub const USUAL_CIPHER: &str = "aes-xts-plain64";
 
 /// Whether the device holds a LUKS header and nothing else.
 pub fn is_luks(device: &Device) -> bool {
@@ -101,8 +105,7 @@ pub fn modules_for(
                 Some(_) => container.cipher.as_deref(),
                 None => own,
             };
-            // cryptsetup's own default since 1.6, for a header that does not tell.
-            let mut names = crypto_modules::modules_for(cipher.unwrap_or("aes-xts-plain64"));
+            let mut names = crypto_modules::modules_for(cipher.unwrap_or(USUAL_CIPHER));
             if let Some(HeaderSource::FileOn { fstype, .. }) = header {
                 names.extend(kernel_requests::for_filesystem(fstype));
             }
@@ -252,27 +255,37 @@ fn container(
         looked_on: BTreeSet::new(),
         offset,
         size: whole.or(size),
+        sealed: false,
+    };
+    // dracut's meaning of the ending; in crypttab it has none.
+    let ours = |wanted: &LuksKey, device| Key {
+        sealed: wanted.path.ends_with(".img"),
+        ..key(&wanted.path, device, 0, None)
     };
     let mut keys = VecDeque::new();
     let mut remarks = Vec::new();
     let label = device.signature().and_then(|signature| signature.label.as_deref());
-    let ours = luks.keys.iter().filter(|key| match &key.target {
+    let meant = luks.keys.iter().filter(|key| match &key.target {
         _ if keysource => false,
         KeyTarget::All => true,
         KeyTarget::Uuid(prefix) => plain(&uuid).starts_with(&plain(prefix)),
         KeyTarget::Label(wanted) => label == Some(wanted.as_bytes()),
         KeyTarget::Path(path) => matching::is_path_of(path, device),
     });
-    for wanted in ours {
-        if let Some(remark) = unreadable(&wanted.path) {
-            remarks.push(remark);
+    for wanted in meant {
+        if wanted.path.ends_with(".gpg") {
+            remarks.push(format!(
+                "key file {} is encrypted with GnuPG, which is not in this initramfs: put the key into a LUKS image \
+                 (NAME.img) or on a container of its own (rd.luks.uuid=keysource:ID); a passphrase is asked for instead",
+                wanted.path
+            ));
             continue;
         }
         // "Anywhere" begins with the initramfs itself.
         if wanted.device == KeyDevice::Any && view.image.key_files.contains(&wanted.path) {
-            keys.push_back(key(&wanted.path, &KeyDevice::Initramfs, 0, None));
+            keys.push_back(ours(wanted, &KeyDevice::Initramfs));
         }
-        keys.push_back(key(&wanted.path, &wanted.device, 0, None));
+        keys.push_back(ours(wanted, &wanted.device));
     }
     match row.map(|row| &row.key) {
         Some(CryptKey::File { path, device }) => {
@@ -280,7 +293,7 @@ fn container(
         }
         _ => {
             // systemd's place for keys that nobody names.
-            let path = format!("/etc/cryptsetup-keys.d/{name}.key");
+            let path = format!("/{KEY_DIRECTORY}/{name}.key");
             if view.image.key_files.contains(&path) {
                 keys.push_back(key(&path, &KeyDevice::Initramfs, 0, None));
             }
@@ -319,6 +332,7 @@ fn container(
         tries,
         prompt_limit: options.timeout.or(luks.prompt_timeout),
         keys,
+        images: Vec::new(),
         keys_until: view.now.after(patience),
         known_from: 0,
         tried: BTreeSet::new(),
@@ -328,18 +342,6 @@ fn container(
         note: None,
         remarks,
     }
-}
-
-/// Why a key file of this name cannot be used, by dracut's meaning of its ending.
-fn unreadable(path: &str) -> Option<String> {
-    let what = match path.rsplit_once('.')?.1 {
-        "gpg" => "is encrypted with GnuPG, which is not supported",
-        "img" => {
-            "is a LUKS image, which is not opened; put its content on a container and name that with rd.luks.uuid=keysource:ID"
-        }
-        _ => return None,
-    };
-    Some(format!("key file {path} {what}; the passphrase is asked for instead"))
 }
 
 /// crypttab options that hold for a container: its row's, then those of the command line, which win.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cmdline::plan::KeyDevice;
 
 use super::header::Header;
-use crate::command::{CryptFormat, CryptOptions};
+use crate::command::{CryptFormat, CryptOptions, HeaderSource};
 use crate::event::{CommandId, DevName, SecretId};
 use crate::time::Moment;
 
@@ -19,6 +19,17 @@ pub(super) struct Key {
     pub(super) looked_on: BTreeSet<DevName>,
     pub(super) offset: u64,
     pub(super) size: Option<u64>,
+    /// It is a LUKS image whose plaintext is the key.
+    pub(super) sealed: bool,
+}
+
+/// A key in a LUKS image that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Image {
+    pub(super) path: String,
+    pub(super) place: HeaderSource,
+    /// Passphrases that do not open it.
+    pub(super) tried: BTreeSet<SecretId>,
 }
 
 impl Key {
@@ -33,6 +44,13 @@ impl Key {
     }
 }
 
+/// On what a secret is tried next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Next {
+    Container(SecretId),
+    Image(Image, SecretId),
+}
+
 /// What is being tried on a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Attempt {
@@ -45,6 +63,8 @@ pub(super) enum State {
     /// Waits for its turn, for its header, for a key device or for somebody to type.
     Locked,
     ReadingKey(CommandId, String),
+    /// Its key is looked for in an image, or taken out of it with this secret.
+    Unsealing(CommandId, Image, Option<SecretId>),
     Opening(CommandId, Attempt),
     Open,
     /// It held key files, which are not needed any more.
@@ -73,6 +93,8 @@ pub(super) struct Container {
     /// How long its passphrase is asked for.
     pub(super) prompt_limit: Option<Duration>,
     pub(super) keys: VecDeque<Key>,
+    /// Images that hold its key, once they were found.
+    pub(super) images: Vec<Image>,
     /// Until when a key device may still appear before somebody is asked.
     pub(super) keys_until: Moment,
     /// Passphrases that had been typed before it was known: those do not count as wrong.
@@ -98,10 +120,35 @@ impl Container {
     }
 
     /// The next secret at hand that was not tried; `shared` are the passphrases typed for several.
-    pub(super) fn next_held(&self, shared: &[SecretId]) -> Option<SecretId> {
+    ///
+    /// Keys that were read come before passphrases, and an image is opened before a passphrase is tried on the container
+    /// itself. Plain mappings open with anything, so that they are never given the passphrase of their key.
+    pub(super) fn next_held(&mut self, shared: &[SecretId]) -> Option<Next> {
+        if let Some(key) = self.read.iter().find(|key| !self.tried.contains(key)) {
+            return Some(Next::Container(*key));
+        }
+        for (index, image) in self.images.iter().enumerate() {
+            let mut typed = self.typed.iter().chain(shared);
+            if let Some(secret) = typed.find(|secret| !image.tried.contains(secret)).copied() {
+                return Some(Next::Image(self.images.remove(index), secret));
+            }
+        }
         let shared = if self.is_plain() { &[] } else { shared };
-        let mut held = self.read.iter().chain(&self.typed).chain(shared);
-        held.find(|secret| !self.tried.contains(secret)).copied()
+        let own = if self.is_plain() && !self.images.is_empty() { &[] } else { self.typed.as_slice() };
+        own.iter().chain(shared).find(|secret| !self.tried.contains(secret)).copied().map(Next::Container)
+    }
+
+    /// A key has come out of an image; what has been found need not be waited for any more.
+    pub(super) fn take_key(&mut self, image: &Image, key: SecretId) {
+        self.note = Some(format!("key {} read", image.path));
+        self.read.push(key);
+        self.keys_until = Moment::default();
+    }
+
+    /// The image was looked for, or tried, and may be of use yet.
+    pub(super) fn keep(&mut self, mut image: Image, tried: Option<SecretId>) {
+        image.tried.extend(tried);
+        self.images.push(image);
     }
 
     /// systemd's rule for plain mappings: a passphrase is hashed with RIPEMD-160 and a key file is not, unless `hash=`
@@ -121,5 +168,7 @@ impl Container {
         for key in &mut self.keys {
             key.looked_on.remove(name);
         }
+        self.images
+            .retain(|image| !matches!(&image.place, HeaderSource::FileOn { device, .. } if device == name));
     }
 }

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cmdline::plan::KeyDevice;
 
-use super::container::{Container, State};
+use super::choice::USUAL_CIPHER;
+use super::container::{Container, Image, State};
 use super::{Modules, header, ready};
 use crate::assemble::{Requests, View};
-use crate::command::{Action, SecretSource};
+use crate::command::{Action, HeaderSource, SecretSource};
+use crate::crypto_modules;
 use crate::event::DevName;
 use crate::matching;
 use crate::modules::kernel_requests;
@@ -35,6 +37,14 @@ pub(super) fn next(
 ) -> Next {
     for (index, key) in container.keys.iter_mut().enumerate() {
         let path = key.path.clone();
+        if !key.is_elsewhere() && key.sealed {
+            if !ready(modules, image_modules(None), requests) {
+                return Next::Loading;
+            }
+            let place = HeaderSource::File(path);
+            container.keys.remove(index);
+            return look(container, place, requests);
+        }
         if !key.is_elsewhere() {
             let source = SecretSource::File { path: path.clone(), offset: key.offset, size: key.size };
             container.keys.remove(index);
@@ -46,18 +56,44 @@ pub(super) fn next(
                 .map(|(device, fstype)| (device, Some(fstype))),
         };
         let Some((device, fstype)) = found else { continue };
-        if let Some(fstype) = &fstype
-            && !ready(modules, kernel_requests::for_filesystem(fstype), requests)
-        {
+        let needed = match &fstype {
+            fstype if key.sealed => image_modules(fstype.as_deref()),
+            Some(fstype) => kernel_requests::for_filesystem(fstype),
+            None => Vec::new(),
+        };
+        if !needed.is_empty() && !ready(modules, needed, requests) {
             return Next::Loading;
         }
         key.looked_on.insert(device.clone());
+        if key.sealed {
+            let place = HeaderSource::FileOn { device, fstype: fstype.unwrap_or_default(), path };
+            return look(container, place, requests);
+        }
         let (offset, size) = (key.offset, key.size);
         let action = Action::ReadKey { device, fstype, path: path.clone(), offset, size };
         container.state = State::ReadingKey(requests.ask(action), path);
         return Next::Reading;
     }
     Next::Nothing
+}
+
+/// Makes sure that there is an image before anybody is asked for its passphrase.
+fn look(container: &mut Container, place: HeaderSource, requests: &mut Requests<'_>) -> Next {
+    let path = match &place {
+        HeaderSource::File(path) | HeaderSource::FileOn { path, .. } => path.clone(),
+        HeaderSource::Device(device) => device.0.clone(),
+    };
+    let asked = requests.ask(Action::UnsealKey(place.clone(), None));
+    container.state = State::Unsealing(asked, Image { path, place, tried: BTreeSet::new() }, None);
+    Next::Reading
+}
+
+/// What opening an image of the usual cipher takes, and mounting the file system on which it lies.
+fn image_modules(fstype: Option<&str>) -> Vec<String> {
+    let mut names = crypto_modules::modules_for(USUAL_CIPHER);
+    names.push("loop".to_owned());
+    names.extend(fstype.into_iter().flat_map(kernel_requests::for_filesystem));
+    names
 }
 
 /// The device that has this path, unless the key was looked for on it.

@@ -46,7 +46,11 @@ impl Luks {
         let mut left: Option<u32> = None;
         self.waiting_for_key = None;
         let keysource_pending = self.containers.values().any(|one| {
-            one.keysource && matches!(one.state, State::Locked | State::ReadingKey(..) | State::Opening(..))
+            one.keysource
+                && matches!(
+                    one.state,
+                    State::Locked | State::ReadingKey(..) | State::Unsealing(..) | State::Opening(..)
+                )
         });
         for name in self.locked_or_reading() {
             let Some(container) = self.containers.get(&name) else { continue };
@@ -57,7 +61,7 @@ impl Luks {
             if container.header(view, &name).is_none() || (keysource_pending && !container.keys.is_empty()) {
                 continue;
             }
-            if !container.keys.is_empty() && view.now < container.keys_until {
+            if container.images.is_empty() && !container.keys.is_empty() && view.now < container.keys_until {
                 let until = self
                     .waiting_for_key
                     .map_or(container.keys_until, |other| other.min(container.keys_until));
@@ -145,7 +149,10 @@ impl Luks {
         let names: Vec<String> = waiting
             .iter()
             .filter_map(|name| {
-                self.containers.get(name).map(|container| format!("{name} ({})", container.name))
+                self.containers.get(name).map(|container| match container.images.first() {
+                    Some(image) => format!("{}, the key of {name} ({})", image.path, container.name),
+                    None => format!("{name} ({})", container.name),
+                })
             })
             .collect();
         format!("Passphrase for {}", names.join(", "))

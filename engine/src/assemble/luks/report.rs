@@ -35,7 +35,12 @@ impl Luks {
             }
             State::Locked => Node::new(NodeState::Waiting, "locked: waits for its turn"),
             State::ReadingKey(_, path) => Node::new(NodeState::Waiting, format!("key {path} is being read")),
-            State::Opening(..) => Node::new(NodeState::Waiting, "the key is being derived"),
+            State::Unsealing(_, image, None) => {
+                Node::new(NodeState::Waiting, format!("key {} is being looked for", image.path))
+            }
+            State::Opening(..) | State::Unsealing(..) => {
+                Node::new(NodeState::Waiting, "the key is being derived")
+            }
             State::Open => {
                 Node::new(NodeState::Waiting, format!("open, /dev/mapper/{} is on its way", container.name))
             }

@@ -260,7 +260,9 @@ fn what_cannot_decrypt_a_key_says_so_once() {
     let mut actions = script.disk("sda", content(Kind::Luks2, "aa11"));
     assert!(actions.iter().any(is_ask) && !actions.iter().any(is_open));
     actions.extend(script.disk("sdb", content(Kind::Luks2, "aa22")));
-    let warnings = actions.iter().filter(|one| matches!(one, Action::Say(_, text) if text.contains("GnuPG")));
+    let warnings = actions.iter().filter(
+        |one| matches!(one, Action::Say(_, text) if text.contains("GnuPG") && text.contains("keysource:ID")),
+    );
     assert_eq!(warnings.count(), 1, "{actions:?}");
 }
 
@@ -344,4 +346,124 @@ fn the_root_does_not_wait_for_what_has_failed() {
     script.disk("sdb", content(Kind::Ext4, "inner"));
     let actions = script.disk("sdc", content(Kind::Luks2, "other"));
     assert!(asks(&actions).is_empty() && asks(&script.wait(60_000)).is_empty());
+}
+
+fn is_unseal(action: &Action) -> bool {
+    matches!(action, Action::UnsealKey(..))
+}
+
+/// The secrets with which images are to be opened; 0 stands for looking whether there is one.
+fn unsealed(actions: &[Action]) -> Vec<(HeaderSource, u64)> {
+    let one = |action: &Action| match action {
+        Action::UnsealKey(place, secret) => Some((place.clone(), secret.map_or(0, |secret| secret.0))),
+        _ => None,
+    };
+    actions.iter().filter_map(one).collect()
+}
+
+fn sealed(device: KeyDevice) -> Plan {
+    let mut plan = explicit("aa");
+    plan.luks.keys.push(key("/k.img", device, KeyTarget::All));
+    plan
+}
+
+#[test]
+fn a_key_in_a_luks_image() {
+    let place = HeaderSource::File("/k.img".to_owned());
+    let mut script = Script::new(sealed(KeyDevice::Initramfs));
+    let actions = script.disk("sda", content(Kind::Luks2, "aa11"));
+    assert_eq!(unsealed(&actions), [(place.clone(), 0)]);
+    assert!(!actions.iter().any(|one| is_ask(one) || is_open(one)), "it may not be there");
+    let loads =
+        |one: &Action| matches!(one, Action::LoadModules(names) if names.iter().any(|name| name == "loop"));
+    assert!(actions.iter().any(loads), "{actions:?}");
+    let actions = script.answer(is_unseal, Ok(Outcome::Done));
+    assert_eq!(asks(&actions)[0].0, "Passphrase for /k.img, the key of sda (luks-aa)");
+    // A wrong one may still be that of the container itself.
+    let actions = script.tell(Event::Typed(SecretId(1)));
+    assert_eq!(unsealed(&actions), [(place.clone(), 1)]);
+    assert!(!actions.iter().any(is_open));
+    let actions = script.answer(is_unseal, Err(Failure::WrongSecret));
+    assert_eq!(opened(&actions).len(), 1);
+    assert!(asks(&wrong(&mut script))[0].1.as_deref().is_some_and(|note| note.contains("4 tries left")));
+    assert_eq!(unsealed(&script.tell(Event::Typed(SecretId(2)))), [(place.clone(), 2)]);
+    let actions = script.answer(is_unseal, Ok(Outcome::Secret(SecretId(9))));
+    let with = |actions: &[Action]| {
+        actions.iter().find_map(|one| match one {
+            Action::OpenCrypt { secret: SecretSource::Held(secret), .. } => Some(secret.0),
+            _ => None,
+        })
+    };
+    assert_eq!(with(&actions), Some(9), "{actions:?}");
+    assert!(!script.answer(is_open, Ok(Outcome::Done)).iter().any(is_ask));
+    // What was typed is tried on the image of a later one before anybody is asked; the useless one goes first.
+    let actions = script.disk("sdb", content(Kind::Luks2, "aa22"));
+    assert_eq!(unsealed(&actions), [(place.clone(), 0)]);
+    assert_eq!(unsealed(&script.answer(is_unseal, Ok(Outcome::Done))), [(place.clone(), 1)]);
+    assert_eq!(unsealed(&script.answer(is_unseal, Err(Failure::WrongSecret))), [(place, 2)]);
+}
+
+#[test]
+fn one_image_opens_all_containers_whose_key_it_holds() {
+    let mut script = Script::new(sealed(KeyDevice::Initramfs));
+    script.disk("sda", content(Kind::Luks2, "aa11"));
+    script.answer(is_unseal, Ok(Outcome::Done));
+    script.disk("sdb", content(Kind::Luks2, "aa22"));
+    let actions = script.answer(is_unseal, Ok(Outcome::Done));
+    let asked = asks(&actions);
+    assert!(asked[0].0.contains("the key of sda") && asked[0].0.contains("the key of sdb"), "{asked:?}");
+    assert_eq!(unsealed(&script.tell(Event::Typed(SecretId(1)))).len(), 1);
+    let actions = script.answer(is_unseal, Ok(Outcome::Secret(SecretId(9))));
+    assert_eq!(opened(&actions).len(), 1);
+    let actions = script.answer(is_open, Ok(Outcome::Done));
+    assert!(opened(&actions).len() == 1 && !actions.iter().any(is_unseal), "{actions:?}");
+    assert!(!script.answer(is_open, Ok(Outcome::Done)).iter().any(is_ask));
+}
+
+#[test]
+fn a_luks_image_that_cannot_be_had() {
+    // On a stick that is waited for, and on which there is none.
+    let mut script = Script::new(sealed(KeyDevice::Label("KEYS".into())));
+    assert!(
+        !script.disk("sda", content(Kind::Luks2, "aa11")).iter().any(|one| is_ask(one) || is_unseal(one))
+    );
+    let mut stick = content(Kind::Vfat, "1234-5678");
+    stick.signatures[0].label = Some(b"KEYS".to_vec());
+    let actions = script.disk("sdc", stick);
+    let place =
+        HeaderSource::FileOn { device: "sdc".into(), fstype: "vfat".to_owned(), path: "/k.img".to_owned() };
+    assert_eq!(unsealed(&actions), [(place, 0)]);
+    let mut actions = script.answer(is_unseal, Err(Failure::NoKeyFile("/k.img".into())));
+    actions.extend(script.wait(15_000));
+    assert!(asks(&actions)[0].0.starts_with("Passphrase for sda"), "{actions:?}");
+    // What is there and no image is said aloud.
+    let mut script = Script::new(sealed(KeyDevice::Initramfs));
+    script.disk("sda", content(Kind::Luks2, "aa11"));
+    let actions = script.answer(is_unseal, Err(Failure::Other("it is no container".into())));
+    assert_eq!(asks(&actions)[0].0, "Passphrase for sda (luks-aa)");
+    assert!(actions.iter().chain(&script.wait(1)).any(|one| matches!(one, Action::Say(_, text)
+        if text.contains("/k.img") && text.contains("no container"))));
+}
+
+#[test]
+fn a_plain_mapping_never_gets_the_passphrase_of_its_key() {
+    let mut plan = plan(uuid("inner"));
+    plan.luks.keys.push(key("/k.img", KeyDevice::Initramfs, KeyTarget::All));
+    let tab = "p PARTUUID=part-1 none plain,x-initrd.attach";
+    let mut script = Script::with_image(plan, crypttab(tab));
+    bare_partition(&mut script, "part-1");
+    script.answer(is_unseal, Ok(Outcome::Done));
+    assert_eq!(unsealed(&script.tell(Event::Typed(SecretId(1)))).len(), 1);
+    let actions = script.answer(is_unseal, Err(Failure::WrongSecret));
+    assert!(!actions.iter().any(is_open) && actions.iter().any(is_ask), "{actions:?}");
+    script.tell(Event::Typed(SecretId(2)));
+    let actions = script.answer(is_unseal, Ok(Outcome::Secret(SecretId(9))));
+    assert_eq!(opened(&actions), [("sda1".into(), "p".into())]);
+}
+
+#[test]
+fn a_loop_device_is_no_container() {
+    let mut script = Script::new(Plan { auto: Some(true), ..plan(uuid("inner")) });
+    assert!(!script.disk("loop0", luks()).iter().any(is_ask));
+    assert!(script.disk("sda", content(Kind::Luks2, "aa11")).iter().any(is_ask));
 }
