@@ -122,6 +122,9 @@ pub fn action(action: &Action) -> String {
                 _ => "create-dm",
             };
             out.word(verb).text(&device.name).text(&device.uuid);
+            if let Some(minor) = device.minor {
+                out.value("minor", &minor.to_string());
+            }
             for DmTarget { start, length, kind, params } in &device.targets {
                 out.word(&format!("{start},{length},{kind},{}", escape(params.as_bytes())));
             }

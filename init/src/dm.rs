@@ -3,6 +3,8 @@
 //! No udev cookies are used: they make the caller wait for a daemon that is not there. Nodes are devtmpfs's, links are
 //! made when the kernel reports the device.
 
+mod persistent;
+
 use std::fs::{self, File};
 use std::io::Read as _;
 
@@ -20,7 +22,7 @@ const LONGEST_KIND: usize = 15;
 ///
 /// What the kernel said, with nothing left behind; the kernel log has the target's own words.
 pub fn create(device: &DmDevice) -> Result<Outcome, Failure> {
-    let DmDevice { name, uuid, targets, read_only, read_ahead, held } = device;
+    let DmDevice { name, uuid, targets, read_only, read_ahead, held, minor } = device;
     if let Some(target) = targets.iter().find(|target| target.kind.len() > LONGEST_KIND) {
         return Err(Failure::Other(format!("cannot make {name}: no target type is called {}", target.kind)));
     }
@@ -32,10 +34,18 @@ pub fn create(device: &DmDevice) -> Result<Outcome, Failure> {
     };
     let flags = if *read_only { DmFlags::DM_READONLY } else { DmFlags::empty() };
     let options = DmOptions::default().set_flags(flags);
-    let made = dm
-        .device_create(named, owned, options)
-        .map_err(|error| refuse("make the device-mapper device", name, &error))?;
-    let number = made.device();
+    let chosen = minor.and_then(|minor| match persistent::create(dm.file(), name, uuid, minor) {
+        Ok(()) => Some(minor),
+        Err(errno) => {
+            log::warn!("{name} cannot have its persistent number {minor} ({errno}); it gets a free one");
+            None
+        }
+    });
+    let made = match chosen {
+        Some(_) => dm.device_info(&DevId::Name(named)),
+        None => dm.device_create(named, owned, options),
+    };
+    let number = made.map_err(|error| refuse("make the device-mapper device", name, &error))?.device();
     let id = DevId::Name(named);
     let live = dm
         .table_load(&id, &lines(targets), options)

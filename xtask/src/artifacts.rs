@@ -53,8 +53,10 @@ fn program(
     cargo.arg("-Clink-arg=-Wl,-z,pack-relative-relocs");
     // Functions of the same code become one; the linker is rustc's own lld.
     cargo.arg("-Clink-arg=-Wl,--icf=all");
-    // The index of unwind tables is for panics that unwind, which abort here.
+    // Unwind tables and their index are for panics that unwind, which abort here.
     cargo.arg("-Clink-arg=-Wl,--no-eh-frame-hdr");
+    let script = root().join("xtask/src/without_unwind_tables.ld");
+    cargo.arg(format!("-Clink-arg=-Wl,-T,{}", script.display()));
     run(cargo.arg(format!("-Clink-arg=-Wl,-Map={}", map.display())))?;
     let built = release_directory()?.join(name);
     let file = fs::read(&built)?;

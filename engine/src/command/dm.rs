@@ -40,6 +40,8 @@ pub struct DmDevice {
     pub read_ahead: ReadAhead,
     /// Do not resume it yet: [`super::Action::ResumeDm`] does, when all that must be loaded before is there.
     pub held: bool,
+    /// The minor number to have, if it is free: one that the owner has chosen for good.
+    pub minor: Option<u32>,
 }
 
 /// Where the bytes of a [`DmKey`] are.

@@ -156,6 +156,7 @@ impl Planned {
             read_only: self.read_only,
             read_ahead: self.read_ahead,
             held: self.held,
+            minor: self.number.map(|(_, minor)| minor),
         })
     }
 
