@@ -111,6 +111,8 @@ pub struct Groups {
     /// Name of a mapping that the kernel does not take.
     pub refused: Option<String>,
     pub typing: u64,
+    /// The disk that root lies on, if it is none of the volumes.
+    pub root_disk: String,
     contents: BTreeMap<String, Content>,
     unsound: Vec<String>,
     has_array: bool,
@@ -165,6 +167,7 @@ impl Groups {
             locked: false,
             refused: None,
             typing: *rng.pick(&[300, 3_000, 14_000]),
+            root_disk: String::new(),
             contents: BTreeMap::new(),
             unsound: Vec::new(),
             has_array: false,
@@ -337,6 +340,29 @@ impl Groups {
         }
     }
 
+    /// Takes a disk or two away while the boot goes on; some come back under another name.
+    pub fn lose_disks(&mut self, rng: &mut Rng) {
+        // Of two groups with one name one may be active while the other comes: the kernel refuses its volumes.
+        if self.groups.iter().any(|group| group.obstacle == Some(Obstacle::Twin)) {
+            return;
+        }
+        for _ in 0..rng.between(1, 2) {
+            let at = rng.index(self.disks.len());
+            if self.disks[at].arrival != Some(0) || self.disks[at].lost.is_some() || self.disks.len() > 20 {
+                continue;
+            }
+            let latest = *rng.pick(&[200, 3_000, 12_000]);
+            let lost = rng.between(1, latest);
+            self.disks[at].lost = Some(lost);
+            if rng.percent(60) {
+                let name = format!("sd{}", char::from(b'a' + self.disks.len() as u8));
+                let store = self.disks[at].store.clone();
+                let arrival = Some(lost + 1_500);
+                self.disks.push(Disk { name, store, arrival, ..Disk::default() });
+            }
+        }
+    }
+
     /// Where a sector of a PV may lie.
     fn pv_places(&self, pv: &Pv, sector: u64) -> Vec<String> {
         match pv.carrier {
@@ -431,6 +457,7 @@ impl Groups {
         }
         if self.root.is_none() {
             let disk = self.disks.last().expect("root's disk");
+            self.root_disk.clone_from(&disk.store);
             written.insert(format!("{}+0", disk.store), content(Kind::Ext4, "root"));
         }
         self.contents = written;
