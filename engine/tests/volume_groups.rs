@@ -144,10 +144,17 @@ fn check(
     if !missing.is_empty() && !world.loses_disks() && kernel.now < kernel.last_arrival + GRACE {
         return Err(format!("{name} is made without waiting for the rest of its group"));
     }
-    // A PV in another group that is incomplete itself may come later than a volume that does not need it.
+    // A PV in another group that is incomplete itself may come later than a volume that does not need it, or where the
+    // volume that it lies in needs its own redundancy.
     let too_soon = |pv: &&&usize| {
-        let inside = matches!(group.pvs[***pv].carrier, Carrier::Volume(..));
-        world.arrives(&group.pvs[***pv], plan) && (!inside || volume.pvs.contains(pv))
+        let free = match group.pvs[***pv].carrier {
+            Carrier::Volume(outer, on) => {
+                let mut below = world.groups[outer].lvs[on].pvs.iter();
+                !volume.pvs.contains(pv) || below.any(|pv| world.is_missing(outer, *pv, plan))
+            }
+            _ => false,
+        };
+        world.arrives(&group.pvs[***pv], plan) && !free
     };
     if !world.loses_disks() && missing.iter().any(|pv| too_soon(&pv)) {
         return Err(format!("{name} is made although more of its group was to come"));

@@ -246,7 +246,9 @@ impl Groups {
             let (name, span, sound) = (format!("lv-{lv}"), SPAN[number], !rng.percent(15));
             group.lvs.push(Lv { name, form, pvs, slot: lv, span, sound });
         }
-        self.age(rng, &mut group);
+        if obstacle != Some(Obstacle::Copied) {
+            self.age(rng, &mut group);
+        }
         if obstacle == Some(Obstacle::Copied) {
             let copied = rng.index(group.pvs.len());
             group.pvs[copied].carrier = Carrier::Disk(self.add_disk(rng, true));
