@@ -111,6 +111,8 @@ pub struct Groups {
     /// Name of a mapping that the kernel does not take.
     pub refused: Option<String>,
     pub typing: u64,
+    /// The disk that root lies on, if it is none of the volumes.
+    pub root_disk: String,
     contents: BTreeMap<String, Content>,
     unsound: Vec<String>,
     has_array: bool,
@@ -165,6 +167,7 @@ impl Groups {
             locked: false,
             refused: None,
             typing: *rng.pick(&[300, 3_000, 14_000]),
+            root_disk: String::new(),
             contents: BTreeMap::new(),
             unsound: Vec::new(),
             has_array: false,
@@ -243,7 +246,9 @@ impl Groups {
             let (name, span, sound) = (format!("lv-{lv}"), SPAN[number], !rng.percent(15));
             group.lvs.push(Lv { name, form, pvs, slot: lv, span, sound });
         }
-        self.age(rng, &mut group);
+        if obstacle != Some(Obstacle::Copied) {
+            self.age(rng, &mut group);
+        }
         if obstacle == Some(Obstacle::Copied) {
             let copied = rng.index(group.pvs.len());
             group.pvs[copied].carrier = Carrier::Disk(self.add_disk(rng, true));
@@ -333,6 +338,29 @@ impl Groups {
                     self.disks.push(Disk { store: name.clone(), name, arrival, ..Disk::default() });
                     self.groups[at].pvs[pv].carrier = Carrier::Disk(disk);
                 }
+            }
+        }
+    }
+
+    /// Takes a disk or two away while the boot goes on; some come back under another name.
+    pub fn lose_disks(&mut self, rng: &mut Rng) {
+        // Of two groups with one name one may be active while the other comes: the kernel refuses its volumes.
+        if self.groups.iter().any(|group| group.obstacle == Some(Obstacle::Twin)) {
+            return;
+        }
+        for _ in 0..rng.between(1, 2) {
+            let at = rng.index(self.disks.len());
+            if self.disks[at].arrival != Some(0) || self.disks[at].lost.is_some() || self.disks.len() > 20 {
+                continue;
+            }
+            let latest = *rng.pick(&[200, 3_000, 12_000]);
+            let lost = rng.between(1, latest);
+            self.disks[at].lost = Some(lost);
+            if rng.percent(60) {
+                let name = format!("sd{}", char::from(b'a' + self.disks.len() as u8));
+                let store = self.disks[at].store.clone();
+                let arrival = Some(lost + 1_500);
+                self.disks.push(Disk { name, store, arrival, ..Disk::default() });
             }
         }
     }
@@ -431,6 +459,7 @@ impl Groups {
         }
         if self.root.is_none() {
             let disk = self.disks.last().expect("root's disk");
+            self.root_disk.clone_from(&disk.store);
             written.insert(format!("{}+0", disk.store), content(Kind::Ext4, "root"));
         }
         self.contents = written;

@@ -5,6 +5,11 @@ use cmdline::Plan;
 use super::{Carrier, Form, Groups, Pv, dm_name};
 
 impl Groups {
+    /// Whether disks vanish.
+    pub fn loses_disks(&self) -> bool {
+        self.disks.iter().any(|disk| disk.lost.is_some())
+    }
+
     /// The version of the metadata that is seen in the end.
     pub fn seen(&self, group: usize, plan: &Plan) -> usize {
         let there = self.groups[group].pvs.iter().filter(|pv| self.arrives(pv, plan));

@@ -65,6 +65,17 @@ pub struct Lvm {
     said: BTreeSet<String>,
 }
 
+/// Which volumes are looked at.
+#[derive(Debug, Clone, Copy)]
+struct Which {
+    /// Root may be on any of them.
+    sought: bool,
+    /// They may be started with images missing.
+    degraded: bool,
+    /// Those that were named, or the others.
+    named: bool,
+}
+
 /// What an attempt at a volume came to.
 enum Attempt {
     Start(Activation),
@@ -92,10 +103,12 @@ impl Lvm {
         }
         let groups = group::all(view.table, conf);
         let sought = choice::may_be_anywhere(view, &groups) && self.is_settled(view);
-        // Redundancy is used up last: a volume that needs none of it may hold the PV that another misses.
-        [false, true]
-            .into_iter()
-            .any(|degraded| self.choose_from(view, conf, &groups, sought, degraded, requests))
+        // Redundancy is used up last: a volume that needs none of it may hold the PV that another misses. And it is not
+        // used up on suspicion before what was named has been started.
+        [(false, true), (false, false), (true, true), (true, false)].into_iter().any(|(degraded, named)| {
+            let which = Which { sought, degraded, named };
+            self.choose_from(view, conf, &groups, which, requests)
+        })
     }
 
     fn choose_from(
@@ -103,8 +116,7 @@ impl Lvm {
         view: View<'_>,
         conf: &LvmConf,
         groups: &[Group<'_>],
-        sought: bool,
-        degraded: bool,
+        which: Which,
         requests: &mut Requests<'_>,
     ) -> bool {
         for group in groups {
@@ -113,7 +125,8 @@ impl Lvm {
                 .lvs
                 .iter()
                 .filter(|lv| !self.volumes.contains_key(&key(vg, lv)))
-                .filter_map(|lv| Some((lv, choice::wanted(view, conf, vg, lv, sought)?)))
+                .filter_map(|lv| Some((lv, choice::wanted(view, conf, vg, lv, which.sought)?)))
+                .filter(|(_, reason)| (*reason == Reason::Named) == which.named)
                 .collect();
             if wanted.is_empty() || group.obstacle(groups, conf).is_some() {
                 continue;
@@ -124,7 +137,7 @@ impl Lvm {
                     self.volumes.insert(key(vg, lv), State::Failed(text, BTreeSet::new()));
                     continue;
                 }
-                match self.attempt(view, group, lv, degraded) {
+                match self.attempt(view, group, lv, which.degraded) {
                     Attempt::Start(plan) => {
                         self.start(view, group, lv, plan, requests);
                         return true;

@@ -635,4 +635,12 @@ fn redundancy_is_used_up_last() {
     let actions = make_on(&mut script, 0, &["sdc"], pv('b', None));
     assert_eq!(created(&actions), ["inner-root_rmeta_0"]);
     assert!(!actions.iter().any(|action| matches!(action, Action::Say(Loudness::Warning, _))));
+
+    // Nor on suspicion, while the volume that is root can be had.
+    let mut other = group("other", 'o', 1, "cd", &[]);
+    mirror(&mut other, "data");
+    let mut script = self::script("degraded=6 root=/dev/inner/root");
+    script.disk("sdc", pv('c', Some(&other)));
+    script.disk("sda", pv('a', Some(&inner)));
+    assert_eq!(created(&script.wait(6_500)), ["inner-root_rmeta_0"]);
 }
