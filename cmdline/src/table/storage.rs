@@ -81,10 +81,10 @@ pub(super) static ROWS: &[Row] = &[
         .absent("`rd.auto` decides")
         .family(F)
         .must(),
-    Row::done("rd.md.imsm", Kind::Flag(true, Some(|plan, on| plan.md.imsm = on)), "Whether Intel RAID members are assembled by MD.")
+    Row::done("rd.md.imsm", Kind::Flag(true, Some(|plan, on| plan.md.imsm = on)), "Whether Intel RAID members are assembled by MD; if not, they are mapped as dmraid does it.")
         .aliases(&[means("rd_NO_MDIMSM", "0"), means("noiswmd", "0")])
         .family(F),
-    Row::done("rd.md.ddf", Kind::Flag(true, Some(|plan, on| plan.md.ddf = on)), "Whether DDF RAID members are assembled by MD.")
+    Row::done("rd.md.ddf", Kind::Flag(true, Some(|plan, on| plan.md.ddf = on)), "Whether DDF RAID members are assembled by MD; if not, they are mapped as dmraid does it.")
         .aliases(&[means("rd_NO_MDDDF", "0"), means("noddfmd", "0")])
         .family(F),
     Row::done("rd.md.conf", Kind::Flag(true, Some(|plan, on| plan.md.conf = on)), "Whether the image's mdadm.conf is used.")

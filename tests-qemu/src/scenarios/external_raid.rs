@@ -15,8 +15,11 @@ use crate::scenario::{Boot, Scenario, ensure, equal};
 use crate::verdict::Verdict;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![debian("imsm"), debian("ddf"), intel(), ddf()]
+    vec![debian("imsm"), debian("ddf"), intel(), ddf(), ddf_mapped()]
 }
+
+/// MiB of each disk.
+const SIZE: u64 = 200;
 
 /// A container of two disks with a mirror in it. `$DUMP` says what mdadm says of them: the container's UUID and the
 /// volume's.
@@ -118,7 +121,7 @@ fn with_the_other(boot: Boot, recipe: &Arc<Recipe>) -> Boot {
 }
 
 fn mirror(format: &'static str) -> Scenario {
-    let recipe = recipe(format, Tree::Probe, 200);
+    let recipe = recipe(format, Tree::Probe, SIZE);
     let active = ["active", "active-idle"].as_slice();
     let whole = on_the_volume(handed_over(both(&recipe, "")), format, 2).never_shows("DEGRADED");
     // Nobody but mdmon records the loss of a member; until then nothing is written.
@@ -142,6 +145,24 @@ fn intel() -> Scenario {
 
 fn ddf() -> Scenario {
     mirror("ddf")
+}
+
+/// The same volume by device-mapper, because md is not to have it: under the name and of the size that the metadata say,
+/// as dmraid takes them. No Debian that makes the disks has a dmraid any more.
+fn ddf_mapped() -> Scenario {
+    let boot = handed_over(both(&recipe("ddf", Tree::Probe, SIZE), "rd.md.ddf=0"))
+        .check("root is on the mapping that dmraid would have made", |seen| {
+            let verdict = seen.verdict.as_ref().ok_or("no verdict arrived")?;
+            let device = verdict.block(&root_device(verdict)?).ok_or("no such device")?;
+            equal(&device.dm_name.as_str(), &"ddf1_root")?;
+            equal(&device.dm_uuid.as_str(), &"DMRAID-ddf1_root")?;
+            equal(&device.below.len(), &2)?;
+            // What mdadm was told, in sectors.
+            equal(&device.sectors, &((SIZE * 1024 - 40960) * 2))?;
+            ensure(verdict.arrays.is_empty(), || format!("{:?}", verdict.arrays.keys()))
+        })
+        .only_reads();
+    Scenario::new("ddf-through-dm", boot)
 }
 
 /// A Debian whose mdmon takes the volume over and makes it writable.

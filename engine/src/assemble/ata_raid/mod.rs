@@ -16,6 +16,7 @@ use crate::table::Device;
 use crate::time::Moment;
 
 pub mod containers;
+mod ddf;
 pub mod external;
 pub mod sets;
 pub mod tables;
@@ -72,6 +73,7 @@ fn parts(view: View<'_>, device: &Device) -> Option<Vec<(Format, Leg)>> {
         Disk::Imsm(anchor) if !(view.plan.md.enabled && view.plan.md.imsm) => {
             anchor.index(device.facts.serial.as_deref()?).map(|index| anchor.parts(index))?
         }
+        Disk::Ddf(group) if !(view.plan.md.enabled && view.plan.md.ddf) => ddf::parts(view.table, group),
         _ => return None,
     };
     let leg = |part| {
@@ -83,7 +85,10 @@ fn parts(view: View<'_>, device: &Device) -> Option<Vec<(Format, Leg)>> {
 
 /// All sets that can be seen.
 fn seen(view: View<'_>) -> Vec<Set> {
-    sets::sets(view.table.iter().filter_map(|device| parts(view, device)).flatten())
+    let mut sets = sets::sets(view.table.iter().filter_map(|device| parts(view, device)).flatten());
+    // Disks that stand by for any set are none themselves.
+    sets.retain(|set| set.disks().any(|leg| leg.part.level != Level::Spare));
+    sets
 }
 
 /// Whether a set is to be mapped now.
