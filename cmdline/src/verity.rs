@@ -150,11 +150,20 @@ impl Default for VerityPlan {
     }
 }
 
+/// The mapping of the root's data, as systemd calls it.
+const ROOT: &str = "root";
+
 impl VerityPlan {
+    /// The mapping that the root must lie on, if a root hash was given.
+    #[must_use]
+    pub fn verified_root(&self) -> Option<&'static str> {
+        (self.enabled && self.root.root_hash.is_some()).then_some(ROOT)
+    }
+
     /// The volumes that the command line describes.
     #[must_use]
     pub fn volumes(&self) -> Vec<VerityVolume> {
-        [("root", &self.root), ("usr", &self.usr)]
+        [(ROOT, &self.root), ("usr", &self.usr)]
             .into_iter()
             .filter(|_| self.enabled)
             .filter_map(|(name, words)| words.volume(name))

@@ -49,6 +49,12 @@ pub struct Goal {
     pub degraded: bool,
 }
 
+/// Whether a device lies on the mapping of this name, or is that.
+fn is_on(table: &Table, device: &Device, name: &str) -> bool {
+    let is_it = |device: &&Device| device.facts.dm.as_ref().is_some_and(|dm| dm.name == name);
+    table.stack(device).iter().any(is_it)
+}
+
 impl Goal {
     /// A goal that nothing was done for yet.
     #[must_use]
@@ -71,14 +77,18 @@ impl Goal {
         self.by_hand.clone().map(RootSpec::Path).or_else(|| plan.root.spec.clone())
     }
 
-    /// All devices that `root=` names and that nothing else is built on, best first.
+    /// All devices that `root=` names and that nothing else is built on, best first. With a root hash only what was
+    /// checked against it: anybody can give a disk the UUID of the root.
     #[must_use]
     pub fn matches<'a>(&self, plan: &Plan, table: &'a Table) -> Vec<&'a Device> {
         let Some(spec) = self.spec(plan) else { return Vec::new() };
+        // Whoever names another device by hand sees what it is.
+        let verified = if self.by_hand.is_none() { plan.verity.verified_root() } else { None };
         let mut found: Vec<&Device> = table
             .iter()
             .filter(|device| device.is_free() && matching::is_named_by(&spec, device, table))
             .filter(|device| table.holders(&device.name).next().is_none())
+            .filter(|device| verified.is_none_or(|name| is_on(table, device, name)))
             .collect();
         found.sort_by_key(|device| matching::preference(device));
         found

@@ -313,6 +313,22 @@ impl Table {
         self.iter().filter(move |device| device.facts.slaves.contains(name))
     }
 
+    /// The device and everything that it lies on, from the top down.
+    #[must_use]
+    pub fn stack<'a>(&'a self, device: &'a Device) -> Vec<&'a Device> {
+        let (mut stack, mut at) = (vec![device], 0);
+        while let Some(device) = stack.get(at) {
+            at += 1;
+            let below = device.facts.slaves.iter().chain(&device.facts.parent);
+            for device in below.filter_map(|name| self.get(name)) {
+                if !stack.iter().any(|seen| seen.name == device.name) {
+                    stack.push(device);
+                }
+            }
+        }
+        stack
+    }
+
     /// Partitions of `name`.
     pub fn partitions<'a>(&'a self, name: &'a DevName) -> impl Iterator<Item = &'a Device> {
         self.iter().filter(move |device| device.facts.parent.as_ref() == Some(name))

@@ -80,22 +80,9 @@ pub fn writable_below(plan: &Plan, table: &Table, device: &Device) -> Vec<DevNam
         .filter(|volume| volume.recorded && volume.request.level > 0)
         .map(|volume| volume.request.path.as_str())
         .collect();
-    let (mut seen, mut found) = (vec![&device.name], Vec::new());
-    let mut at = 0;
-    while let Some(name) = seen.get(at) {
-        at += 1;
-        let Some(device) = table.get(name) else { continue };
-        if device.facts.md.as_ref().is_some_and(|md| paths.contains(&md.path.as_str())) {
-            found.push(device.name.clone());
-            continue;
-        }
-        for below in device.facts.slaves.iter().chain(&device.facts.parent) {
-            if !seen.contains(&below) {
-                seen.push(below);
-            }
-        }
-    }
-    found
+    let is_one =
+        |device: &&Device| device.facts.md.as_ref().is_some_and(|md| paths.contains(&md.path.as_str()));
+    table.stack(device).into_iter().filter(is_one).map(|device| device.name.clone()).collect()
 }
 
 fn readiness(container: &Container) -> Readiness {

@@ -111,6 +111,26 @@ fn what_is_not_verified_is_never_root() {
     assert!(why(&script).contains("root=/dev/mapper/root: root= names its data device"), "{}", why(&script));
 }
 
+/// Another disk may have the UUID of the root; only somebody at the console can take it.
+#[test]
+fn a_stranger_with_the_same_name_is_not_root() {
+    for root in ["root=UUID=root", "root=LABEL=root"] {
+        let mut script = Script::new(read(&format!("roothash={HASH} {root} rd.retry=5")));
+        let mut found = content(Kind::Ext4, "root");
+        found.signatures[0].label = Some(b"root".to_vec());
+        let facts = DeviceFacts { major: 8, minor: 64, size: 1 << 30, diskseq: 9, ..DeviceFacts::default() };
+        let mut actions = script.add("sde", facts, found.clone());
+        actions.extend(script.wait(60_000));
+        assert!(!actions.iter().any(is_mount) && actions.iter().any(is_rescue), "{actions:?}");
+        let actions = machine(&mut script, superblock());
+        assert!(!actions.iter().any(is_mount), "{actions:?}");
+    }
+    // Off is off.
+    let mut script = Script::new(read(&format!("roothash={HASH} root=UUID=root systemd.verity=0")));
+    let facts = DeviceFacts { major: 8, minor: 64, size: 1 << 30, diskseq: 9, ..DeviceFacts::default() };
+    assert!(script.add("sde", facts, content(Kind::Ext4, "root")).iter().any(is_mount));
+}
+
 /// What a partition is, its disk tells: until it has, the partition may be the data.
 #[test]
 fn data_are_kept_before_they_are_known_as_such() {
