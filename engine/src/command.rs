@@ -13,7 +13,7 @@ mod md;
 
 pub use crypt::{CryptFormat, CryptOptions, HeaderSource, PlainFormat, SecretSource, TcryptFormat};
 pub use dm::{DmDevice, DmKey, DmTarget, KeySource, ReadAhead};
-pub use external::{ContainerRequest, VolumeRequest};
+pub use external::{ContainerRequest, MarkedVolume, VolumeRequest};
 pub use md::{ArrayMember, ArrayRequest, disk_state};
 
 /// A numbered request. The caller answers [`Action`]s that say so with exactly one `Identified`, `Done` or
@@ -61,7 +61,7 @@ pub struct MountRequest {
     /// The kernel refuses writes to the device.
     pub device_read_only: bool,
     /// BIOS RAID volumes below it: their metadata have to call them not cleanly stopped before the first write.
-    pub volumes: Vec<DevName>,
+    pub volumes: Vec<MarkedVolume>,
 }
 
 /// A request to the hands.

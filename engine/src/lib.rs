@@ -24,8 +24,8 @@ pub mod verb;
 
 pub use command::{
     Action, ArrayMember, ArrayRequest, Command, ContainerRequest, CryptFormat, CryptOptions, DmDevice, DmKey,
-    DmTarget, GiveUp, HeaderSource, KeySource, Loudness, MountRequest, PlainFormat, ReadAhead, SecretSource,
-    TcryptFormat, VolumeRequest,
+    DmTarget, GiveUp, HeaderSource, KeySource, Loudness, MarkedVolume, MountRequest, PlainFormat, ReadAhead,
+    SecretSource, TcryptFormat, VolumeRequest,
 };
 pub use engine::{Engine, StopReason};
 pub use event::{

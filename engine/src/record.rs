@@ -173,7 +173,8 @@ pub fn action(action: &Action) -> String {
                     .value("missing", &request.missing.to_string());
             }
             if !request.volumes.is_empty() {
-                out.values("volumes", &names(&request.volumes));
+                let volumes: Vec<&str> = request.volumes.iter().map(|one| one.array.0.as_str()).collect();
+                out.values("volumes", &volumes);
             }
             &mut out
         }

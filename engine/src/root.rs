@@ -225,6 +225,6 @@ pub fn mount_request(plan: &Plan, table: &Table, device: &Device) -> MountReques
         access: plan.root.access,
         fstab: plan.root.fstab && plan.root.flags.is_none(),
         device_read_only: device.facts.read_only,
-        volumes: external::writable_below(plan, table, device),
+        volumes: external::volumes_below(plan, table, device),
     }
 }

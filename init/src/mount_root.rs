@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cmdline::plan::Access;
 use engine::fstab;
 use engine::mount_options::MountOptions;
-use engine::{DevName, Failure, MountRequest};
+use engine::{DevName, Failure, MarkedVolume, MountRequest};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -99,10 +99,10 @@ pub fn mount(request: &MountRequest) -> Result<(), Failure> {
 }
 
 /// Makes BIOS RAID volumes writable; one that cannot be is no reason not to mount what is on it.
-fn make_writable(volumes: &[DevName]) -> bool {
+fn make_writable(volumes: &[MarkedVolume]) -> bool {
     for volume in volumes {
         if let Err(failure) = external_md::make_writable(volume) {
-            log::error!("{volume} stays read-only until mdmon of the real root runs: {failure}");
+            log::error!("{} stays read-only until mdmon of the real root runs: {failure}", volume.array);
         }
     }
     !volumes.is_empty()

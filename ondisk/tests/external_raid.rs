@@ -38,9 +38,9 @@ fn member(disk: &Sparse, kind: Kind) -> Disk {
     content.member.as_deref().and_then(Member::ata_raid).unwrap().clone()
 }
 
-/// Applies the first writes of marking a volume dirty.
-fn marked(disk: &Sparse, format: Format, writes: usize) -> Sparse {
-    let all = ata_raid::dirty(disk, format, 0).unwrap().unwrap();
+/// Applies the first writes of marking a volume dirty, and disks of it missing.
+fn marked(disk: &Sparse, format: Format, missing: &[u32], writes: usize) -> Sparse {
+    let all = ata_raid::dirty(disk, format, 0, missing).unwrap().unwrap();
     let mut disk = disk.clone();
     disk.runs.extend(all.into_iter().take(writes));
     disk
@@ -118,36 +118,60 @@ fn ddfs_are_what_mdadm_says() {
 fn intels_are_marked_dirty() {
     let clean = disk("imsm-a.bin");
     let Disk::Imsm(before) = member(&clean, Kind::ImsmMember) else { panic!() };
-    let dirty = marked(&clean, Format::Imsm, usize::MAX);
+    let dirty = marked(&clean, Format::Imsm, &[], usize::MAX);
     let Disk::Imsm(after) = member(&dirty, Kind::ImsmMember) else { panic!() };
     assert_eq!((after.generation, after.volumes[0].dirty), (before.generation + 1, true));
-    assert_eq!(ata_raid::dirty(&dirty, Format::Imsm, 0).unwrap(), Some(Vec::new()));
-    assert_eq!(ata_raid::dirty(&clean, Format::Imsm, 1).unwrap(), None);
+    assert_eq!(ata_raid::dirty(&dirty, Format::Imsm, 0, &[]).unwrap(), Some(Vec::new()));
+    assert_eq!(ata_raid::dirty(&clean, Format::Imsm, 1, &[]).unwrap(), None);
+    // The other disk is gone: it is called so, and has another name when it comes back.
+    let dirty = marked(&clean, Format::Imsm, &[1], usize::MAX);
+    let Disk::Imsm(after) = member(&dirty, Kind::ImsmMember) else { panic!() };
+    let mut expected = before.clone();
+    expected.generation += 1;
+    expected.volumes[0].dirty = true;
+    expected.volumes[0].map.slots[1].1 = true;
+    expected.disks[1].failed = true;
+    expected.disks[1].serial = "dev/vde:0".into();
+    assert_eq!(after, expected);
+    assert_eq!(ata_raid::dirty(&clean, Format::Imsm, 0, &[2]).unwrap(), None, "no member");
 }
 
 /// After every write the metadata are whole: those of before, until they are those of after.
 #[test]
-fn ddfs_are_marked_dirty_without_a_moment_of_weakness() {
+fn ddfs_are_marked_without_a_moment_of_weakness() {
     let clean = disk("ddf-a.bin");
     let Disk::Ddf(before) = member(&clean, Kind::DdfMember) else { panic!() };
-    let mut expected = before.clone();
-    expected.sets[0].state = 0x10;
-    let all = ata_raid::dirty(&clean, Format::Ddf, 0).unwrap().unwrap();
-    assert_eq!(all.len(), 6);
-    for writes in 0..=all.len() {
-        let disk = marked(&clean, Format::Ddf, writes);
-        let Disk::Ddf(group) = member(&disk, Kind::DdfMember) else { panic!("{writes}") };
-        // From the third write on the first copy is whole and new.
-        assert_eq!(group, if writes < 3 { before.clone() } else { expected.clone() }, "{writes}");
-        // A section that was written by half has no valid checksum. The header says then that the other copy counts.
-        if let Some((at, bytes)) = all.get(writes).filter(|_| writes % 3 == 1) {
-            let mut torn = disk.clone();
-            torn.runs.push((*at, bytes[..256].to_vec()));
-            let Disk::Ddf(group) = member(&torn, Kind::DdfMember) else { panic!("torn at {writes}") };
-            assert_eq!(group, if writes < 3 { before.clone() } else { expected.clone() }, "torn at {writes}");
+    let mut dirty = before.clone();
+    dirty.sets[0].state = 0x10;
+    let mut degraded = before.clone();
+    degraded.sequence += 1;
+    degraded.sets[0].state = 0x11;
+    degraded.disks[1].state = 2 | 64;
+    degraded.parts[0].sequence += 1;
+    degraded.parts[0].members[1].0 = 0;
+    let other = before.disks[1].reference;
+    for (missing, expected, of_a_copy) in [(vec![], &dirty, 3), (vec![other], &degraded, 5)] {
+        let all = ata_raid::dirty(&clean, Format::Ddf, 0, &missing).unwrap().unwrap();
+        assert_eq!(all.len(), 2 * of_a_copy);
+        for writes in 0..=all.len() {
+            let disk = marked(&clean, Format::Ddf, &missing, writes);
+            let is = |disk: &Sparse| {
+                let Disk::Ddf(group) = member(disk, Kind::DdfMember) else { panic!("{missing:?} {writes}") };
+                // When its header is closed the first copy is whole and new.
+                let expected = if writes < of_a_copy { &before } else { expected };
+                assert_eq!(group, *expected, "{missing:?} {writes}");
+            };
+            is(&disk);
+            // A section that was written by half has no valid checksum.
+            if let Some((at, bytes)) = all.get(writes).filter(|(_, bytes)| bytes.len() > 512) {
+                let mut torn = disk.clone();
+                torn.runs.push((*at, bytes[..256].to_vec()));
+                is(&torn);
+            }
         }
     }
-    let dirty = marked(&clean, Format::Ddf, usize::MAX);
-    assert_eq!(ata_raid::dirty(&dirty, Format::Ddf, 0).unwrap(), Some(Vec::new()));
-    assert_eq!(ata_raid::dirty(&clean, Format::Ddf, 1).unwrap(), None);
+    let marked = marked(&clean, Format::Ddf, &[], usize::MAX);
+    assert_eq!(ata_raid::dirty(&marked, Format::Ddf, 0, &[]).unwrap(), Some(Vec::new()));
+    assert_eq!(ata_raid::dirty(&clean, Format::Ddf, 1, &[]).unwrap(), None);
+    assert_eq!(ata_raid::dirty(&clean, Format::Ddf, 0, &[7]).unwrap(), None, "no member");
 }

@@ -45,3 +45,13 @@ pub struct VolumeRequest {
     /// The members that are there: device, slot, first sector.
     pub legs: Vec<(DevName, u32, u64)>,
 }
+
+/// A running volume whose metadata have to call it not cleanly stopped before the first write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MarkedVolume {
+    /// The array.
+    pub array: DevName,
+    /// Members that are not there and that its metadata count on, by index (Intel) or reference (DDF): to be called missing
+    /// with it.
+    pub missing: Vec<u32>,
+}

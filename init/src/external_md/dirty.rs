@@ -1,5 +1,5 @@
 //! What mdmon does before the first write to a volume, done once before root is mounted: the metadata of all disks call
-//! the volume not cleanly stopped, and the kernel is told that it may write (mdadm: monitor.c, `read_and_act`).
+//! the volume not cleanly stopped and what is missing of it missing, and the kernel is told that it may write (mdadm: monitor.c, `read_and_act`).
 
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _};
@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use engine::{DevName, Failure};
+use engine::{DevName, Failure, MarkedVolume};
 use ondisk::ata_raid::{self, Format};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -24,7 +24,8 @@ const ROUND: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// # Errors
 ///
 /// What went wrong; the volume then stays read-only, and may already be called dirty: it is synchronised once more.
-pub fn make_writable(volume: &DevName) -> Result<(), Failure> {
+pub fn make_writable(volume: &MarkedVolume) -> Result<(), Failure> {
+    let MarkedVolume { array: volume, missing } = volume;
     let array = Array(sys(volume));
     if array.get("array_state")? != "readonly" {
         return Ok(());
@@ -41,7 +42,7 @@ pub fn make_writable(volume: &DevName) -> Result<(), Failure> {
         other => return Err(Failure::Other(format!("{} has unknown metadata: {other}", container.0))),
     };
     for disk in container.disks()? {
-        mark(&disk, format, index)?;
+        mark(&disk, format, index, missing)?;
     }
     array.set("array_state", "clean")?;
     let begun = first_write(&array, volume);
@@ -66,12 +67,12 @@ impl Array {
     }
 }
 
-fn mark(disk: &DevName, format: Format, index: u32) -> Result<(), Failure> {
+fn mark(disk: &DevName, format: Format, index: u32, missing: &[u32]) -> Result<(), Failure> {
     let sector = fs::read_to_string(format!("/sys/block/{}/queue/logical_block_size", sys(disk)));
     let sector = sector.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(512);
     let path = format!("/dev/{disk}");
     let reader = Device::open_path(&path, 0, sector)?;
-    let writes = ata_raid::dirty(&reader, format, index)
+    let writes = ata_raid::dirty(&reader, format, index, missing)
         .map_err(|error| Failure::Os { what: format!("read {path}"), errno: error.errno })?
         .ok_or_else(|| Failure::Other(format!("the RAID metadata of {disk} do not allow it")))?;
     if writes.is_empty() {

@@ -19,10 +19,13 @@ const PLACES: [u64; 2] = [1, 257];
 /// mdadm's limit for a section, in sectors.
 const MAX_SECTION: u32 = 1024;
 const SECTOR: u64 = 512;
-/// Where a header says where its virtual disk records are.
+/// Where a header says where its sections are: disks, virtual disk records, configurations.
+const DISKS: usize = 200;
 const VIRTUAL: usize = 208;
-/// Magic number of virtual disk records.
+const CONFIGS: usize = 216;
+/// Magic numbers of virtual disk records and of a configuration.
 const RECORDS: u32 = 0xdddd_dddd;
+const CONFIG: u32 = 0xeeee_eeee;
 /// A set's state while it is not cleanly stopped.
 const INCONSISTENT: u8 = 0x10;
 
@@ -118,13 +121,14 @@ fn anchor(probe: &Probe<'_>) -> Result<Option<Vec<u8>>, ReadError> {
     Ok(None)
 }
 
-/// What has to be written to a disk so that its metadata call a set inconsistent, as mdmon does before the first write
-/// (mdadm: `ddf_set_array_state`, `__write_ddf_structure`). Empty if they do already; `None` if the metadata are not as
-/// they should be. While one of the two copies is being changed its header says so, and the other one counts.
+/// What has to be written to a disk so that its metadata call a set inconsistent and these disks, by their reference,
+/// missing: as mdmon does before the first write (mdadm: `ddf_set_array_state`, `handle_missing`,
+/// `__write_ddf_structure`). Empty if they do already; `None` if the metadata are not as they should be. While one of the
+/// two copies is being changed its header says so, and the other one counts.
 ///
 /// # Errors
 /// The device's read error.
-pub fn dirty(dev: &dyn ReadAt, index: u32) -> Result<Option<Writes>, ReadError> {
+pub fn dirty(dev: &dyn ReadAt, index: u32, missing: &[u32]) -> Result<Option<Writes>, ReadError> {
     let probe = Probe::new(dev)?;
     let Some(anchor) = anchor(&probe)?.filter(|anchor| anchor.has(0, &MAGIC) && intact(anchor)) else {
         return Ok(None);
@@ -133,29 +137,117 @@ pub fn dirty(dev: &dyn ReadAt, index: u32) -> Result<Option<Writes>, ReadError> 
     for (kind, place) in [(1, 96), (2, 104)] {
         let Some(base) = anchor.be64(place) else { continue };
         let Some(header) = header(&probe, base, kind, &anchor)? else { continue };
-        let Some((at, records)) = section(&probe, base, &header, VIRTUAL)? else { return Ok(None) };
-        let Some((place, state)) = state_of(&records, index) else { return Ok(None) };
-        copies += 1;
-        if state & INCONSISTENT != 0 {
-            continue;
-        }
-        let marked = changed(&records, place, state | INCONSISTENT);
-        let (Some(open), Some(marked), Some(base)) =
-            (changed(&header, 48, 1), marked, base.checked_mul(SECTOR))
+        let mut sections = [DISKS, VIRTUAL, CONFIGS].into_iter().map(|at| section(&probe, base, &header, at));
+        let (Some(disks), Some(records), Some(configs)) =
+            (sections.next().transpose()?, sections.next().transpose()?, sections.next().transpose()?)
         else {
             return Ok(None);
         };
-        writes.extend([(base, open), (at, marked), (base, header)]);
+        let (Some(disks), Some(records), Some(configs)) = (disks, records, configs) else { return Ok(None) };
+        let Some(marked) = marked(&header, &disks, &records, &configs, index, missing) else {
+            return Ok(None);
+        };
+        copies += 1;
+        if marked.is_empty() {
+            continue;
+        }
+        // With other members it is another state of the whole group.
+        let closed = if missing.is_empty() { Some(header.clone()) } else { resealed(&header, newer) };
+        let open = resealed(&header, |header| set_byte(header, 48, 1));
+        let (Some(open), Some(closed), Some(base)) = (open, closed, base.checked_mul(SECTOR)) else {
+            return Ok(None);
+        };
+        writes.push((base, open));
+        writes.extend(marked);
+        writes.push((base, closed));
     }
     Ok((copies > 0).then_some(writes))
 }
 
-/// Where the state of a set is in the virtual disk records, and what it is.
-fn state_of(records: &[u8], index: u32) -> Option<(usize, u8)> {
+/// Those of a copy's sections that change, a configuration by itself.
+fn marked(
+    header: &[u8],
+    disks: &(u64, Vec<u8>),
+    records: &(u64, Vec<u8>),
+    configs: &(u64, Vec<u8>),
+    index: u32,
+    missing: &[u32],
+) -> Option<Writes> {
+    let mut writes = Writes::new();
+    let (at, entry) = entry_of(&records.1, index)?;
+    let guid: [u8; 24] = entry.array(0)?;
+    let length = usize::from(header.be16(134)?).checked_mul(512).filter(|length| *length > 0)?;
+    let mut degraded = None;
+    if !missing.is_empty() {
+        writes.push((disks.0, resealed(&disks.1, |disks| lose(disks, missing))?));
+        for (number, config) in configs.1.chunks_exact(length).enumerate() {
+            let ours = config.be32(0) == Some(CONFIG) && intact(config) && config.array(8) == Some(guid);
+            if ours {
+                let count = usize::from(config.be16(64)?);
+                // Of a mirror of three two are left.
+                let left = (0..count).filter(|slot| {
+                    config.be32(512 + slot * 4).is_some_and(|reference| !missing.contains(&reference))
+                });
+                degraded = degraded.max(Some(if config.u8(67)? == 1 && left.count() > 1 { 5 } else { 1 }));
+                let place = configs.0.checked_add(u64::try_from(number.checked_mul(length)?).ok()?)?;
+                writes.push((place, resealed(config, |config| forget(config, count, missing))?));
+            }
+        }
+        // A disk with no part of the set says nothing of its level.
+        degraded = Some(degraded.unwrap_or(1));
+    }
+    let state = entry.u8(32)?;
+    let wanted = degraded.map_or(state, |degraded| state & !7 | degraded) | INCONSISTENT;
+    if state != wanted {
+        writes.push((records.0, resealed(&records.1, |records| set_byte(records, at + 32, wanted))?));
+    }
+    Some(writes)
+}
+
+/// Calls these disks failed, missing and not online.
+fn lose(disks: &mut [u8], missing: &[u32]) -> Option<()> {
+    let count = disks.be16(10)?;
+    for reference in missing {
+        let at = (0..usize::from(count))
+            .map(|number| 64 + number * 64)
+            .find(|at| disks.be32(at + 24) == Some(*reference))?;
+        let state = disks.be16(at + 30)? & !1 | 2 | 64;
+        disks.get_mut(at + 30..at + 32)?.copy_from_slice(&state.to_be_bytes());
+    }
+    Some(())
+}
+
+/// Takes these disks out of a configuration, which grows newer by that.
+fn forget(config: &mut [u8], count: usize, missing: &[u32]) -> Option<()> {
+    let sequence = config.be32(36)?.wrapping_add(1);
+    config.get_mut(36..40)?.copy_from_slice(&sequence.to_be_bytes());
+    let references = config.get_mut(512..)?.chunks_exact_mut(4).take(count);
+    for reference in references {
+        if reference.be32(0).is_some_and(|reference| missing.contains(&reference)) {
+            reference.fill(0);
+        }
+    }
+    Some(())
+}
+
+/// The next sequence number of a header.
+fn newer(header: &mut [u8]) -> Option<()> {
+    let sequence = header.be32(40)?.wrapping_add(1);
+    header.get_mut(40..44)?.copy_from_slice(&sequence.to_be_bytes());
+    Some(())
+}
+
+fn set_byte(bytes: &mut [u8], at: usize, value: u8) -> Option<()> {
+    *bytes.get_mut(at)? = value;
+    Some(())
+}
+
+/// Where the entry of a set is in the virtual disk records, and the entry.
+fn entry_of(records: &[u8], index: u32) -> Option<(usize, &[u8])> {
     let used = records.be32(0) == Some(RECORDS) && intact(records) && index < u32::from(records.be16(10)?);
     let at = usize::try_from(index).ok()?.checked_mul(64)?.checked_add(64)?;
-    set(index, records.slice(at, 64).filter(|_| used)?)?;
-    Some((at + 32, records.u8(at + 32)?))
+    let entry = records.slice(at, 64).filter(|_| used)?;
+    set(index, entry).map(|_| (at, entry))
 }
 
 fn found(probe: &Probe<'_>, anchor: &[u8]) -> Result<Option<Found>, ReadError> {
@@ -203,11 +295,11 @@ fn sums(bytes: &[u8]) -> Option<[u32; 2]> {
     Some([crc(0), !crc(!0)])
 }
 
-/// The bytes with another value in one place, and a CRC of the kind that they had.
-fn changed(bytes: &[u8], at: usize, value: u8) -> Option<Vec<u8>> {
+/// The bytes after a change, with a CRC of the kind that they had; `None` if it was wrong.
+fn resealed(bytes: &[u8], change: impl FnOnce(&mut [u8]) -> Option<()>) -> Option<Vec<u8>> {
     let kind = sums(bytes)?.iter().position(|sum| bytes.be32(4) == Some(*sum))?;
     let mut bytes = bytes.to_vec();
-    *bytes.get_mut(at)? = value;
+    change(&mut bytes)?;
     let sum = *sums(&bytes)?.get(kind)?;
     bytes.get_mut(4..8)?.copy_from_slice(&sum.to_be_bytes());
     Some(bytes)
@@ -252,7 +344,7 @@ fn read(probe: &Probe<'_>, anchor: &[u8]) -> Result<Option<Group>, ReadError> {
     };
     let controller = section(192)?.unwrap_or_default();
     let (Some(physical), Some(virtual_), Some(configs), Some(data)) =
-        (section(200)?, section(VIRTUAL)?, section(216)?, section(224)?)
+        (section(DISKS)?, section(VIRTUAL)?, section(CONFIGS)?, section(224)?)
     else {
         return Ok(None);
     };
@@ -292,7 +384,7 @@ fn group(header: &[u8], physical: &[u8], virtual_: &[u8], configs: &[u8], data: 
     let mut spare = false;
     for config in configs.chunks_exact(record.checked_mul(512).filter(|length| *length > 0)?) {
         match config.be32(0) {
-            Some(0xeeee_eeee) if intact(config) => parts.extend(part(config, elements)),
+            Some(CONFIG) if intact(config) => parts.extend(part(config, elements)),
             Some(0x5555_5555) if intact(config) => spare = true,
             // Unused, or known to the vendor alone.
             _ => {}

@@ -17,6 +17,8 @@ const DISK: usize = 48;
 /// Length of a volume up to its first map, and of a map up to its table of members.
 const VOLUME: usize = 112;
 const MAP: usize = 48;
+/// Beside a disk's index in a table of members: it holds old data, or none.
+const OUT_OF_DATE: u32 = 1 << 24;
 /// Bounds the whole metadata: mdadm reserves fewer sectors for them.
 const MAX_LENGTH: u32 = 1 << 20;
 
@@ -338,33 +340,27 @@ impl Volume {
     }
 }
 
-/// What has to be written to a disk so that its metadata call a volume dirty, as mdmon does before the first write
-/// (mdadm: `imsm_set_array_state`, `write_super_imsm`, `store_imsm_mpb`). Empty if the volume is dirty already; `None` if the metadata are not as they should be.
+/// What has to be written to a disk so that its metadata call a volume dirty and these disks, by their index, missing: as
+/// mdmon does before the first write (mdadm: `imsm_set_array_state`, `handle_missing`, `write_super_imsm`,
+/// `store_imsm_mpb`). Empty if they do already; `None` if the metadata are not as they should be.
 ///
 /// # Errors
 /// The device's read error.
-pub fn dirty(dev: &dyn ReadAt, volume: usize) -> Result<Option<Writes>, ReadError> {
+pub fn dirty(dev: &dyn ReadAt, volume: usize, missing: &[u32]) -> Result<Option<Writes>, ReadError> {
     let probe = Probe::new(dev)?;
     let Some((anchor_at, mut bytes)) = read(&probe)? else { return Ok(None) };
     let sector = probe.sector_size() as usize;
     let scale = u64::from(probe.sector_size() / 512);
     let Some(at) = whole(&bytes).and_then(|mpb| place(mpb, volume, scale)) else { return Ok(None) };
-    let Some(flag) = bytes.get_mut(at) else { return Ok(None) };
-    if *flag & 1 != 0 {
-        return Ok(Some(Vec::new()));
+    let before = bytes.clone();
+    if edit(&mut bytes, at, missing).is_none() {
+        return Ok(None);
     }
-    *flag |= 1;
-    let Some(generation) = bytes.le32(0x2c) else { return Ok(None) };
-    let mut store = |at: usize, value: u32| {
-        if let Some(into) = bytes.get_mut(at..at + 4) {
-            into.copy_from_slice(&value.to_le_bytes());
-        }
-    };
-    store(0x2c, generation.wrapping_add(1));
-    store(0x20, 0);
-    let sum = whole(&bytes).and_then(|mpb| mpb.get(..mpb.len() & !3)).map_or(0, sum32);
-    if let Some(into) = bytes.get_mut(0x20..0x24) {
-        into.copy_from_slice(&sum.to_le_bytes());
+    if bytes == before {
+        return Ok(Some(Writes::new()));
+    }
+    if reseal(&mut bytes).is_none() {
+        return Ok(None);
     }
     let rest = bytes.split_off(sector.min(bytes.len()));
     let mut writes = Vec::new();
@@ -375,7 +371,56 @@ pub fn dirty(dev: &dyn ReadAt, volume: usize) -> Result<Option<Writes>, ReadErro
     Ok(Some(writes))
 }
 
-/// Where the volume's dirty flag is, if the metadata are whole and the volume is of a kind that can be marked so: one
+/// Marks the volume that begins at `at`.
+fn edit(bytes: &mut [u8], at: usize, missing: &[u32]) -> Option<()> {
+    *bytes.get_mut(at + 90)? |= 1;
+    // A log of bad blocks would have to forget those of the missing disks.
+    if !missing.is_empty() && bytes.le32(0x48)? != 0 {
+        return None;
+    }
+    let map = at + VOLUME;
+    for index in missing {
+        let slot = (0..bytes.u8(map + 16)?)
+            .find(|slot| bytes.le32(map + MAP + usize::from(*slot) * 4) == Some(*index))?;
+        let table = bytes.get_mut(map + MAP + usize::from(slot) * 4..)?.get_mut(..4)?;
+        table.copy_from_slice(&(index | OUT_OF_DATE).to_le_bytes());
+        let first_failed = bytes.get_mut(map + 18)?;
+        *first_failed = slot.min(*first_failed);
+        let entry = DISKS.checked_add(usize::try_from(*index).ok()?.checked_mul(DISK)?)?;
+        lose(bytes.get_mut(entry..)?.get_mut(..DISK)?)?;
+    }
+    Some(())
+}
+
+/// Marks a disk as failed and gone. Its serial number changes, so that it is not taken for the same when it comes back.
+fn lose(entry: &mut [u8]) -> Option<()> {
+    const FAILED: u8 = 4;
+    let serial = entry.get(..16)?;
+    let mut named: Vec<u8> = serial.iter().copied().take_while(|byte| *byte != 0).chain(*b":0").collect();
+    // Cut from the front, with a zero at the end.
+    named.drain(..named.len().saturating_sub(15));
+    named.push(0);
+    entry.get_mut(..named.len())?.copy_from_slice(&named);
+    *entry.get_mut(24)? |= FAILED;
+    let place = entry.get_mut(20..24)?;
+    if place != [0xff; 4] {
+        place.fill(0xff);
+        entry.get_mut(..16)?.copy_within(1.., 0);
+    }
+    Some(())
+}
+
+/// Counts the generation up and puts the checksum right.
+fn reseal(bytes: &mut [u8]) -> Option<()> {
+    let generation = bytes.le32(0x2c)?.wrapping_add(1);
+    bytes.get_mut(0x2c..0x30)?.copy_from_slice(&generation.to_le_bytes());
+    bytes.get_mut(0x20..0x24)?.fill(0);
+    let sum = whole(bytes).and_then(|mpb| mpb.get(..mpb.len() & !3)).map(sum32)?;
+    bytes.get_mut(0x20..0x24)?.copy_from_slice(&sum.to_le_bytes());
+    Some(())
+}
+
+/// Where the volume begins, if the metadata are whole and the volume is of a kind that can be marked so: one
 /// with a partial parity log needs more than a flag, and during a migration mdmon does more than that too.
 fn place(mpb: &[u8], wanted: usize, scale: u64) -> Option<usize> {
     let anchor = parse(mpb, scale)?;
@@ -388,7 +433,7 @@ fn place(mpb: &[u8], wanted: usize, scale: u64) -> Option<usize> {
         let (_, length) = self::volume(mpb.get(at..)?, scale)?;
         at += length;
     }
-    Some(at + 90)
+    Some(at)
 }
 
 /// A serial number as Intel's metadata hold it: without white space, colons replaced, of a long one the end.

@@ -43,15 +43,20 @@ pub(crate) struct Found {
 /// Places in bytes and what is to be written there, in this order.
 pub type Writes = Vec<(u64, Vec<u8>)>;
 
-/// What has to be written to a disk so that its metadata call a set not cleanly stopped ([`imsm::dirty`],
-/// [`ddf::dirty`]).
+/// What has to be written to a disk so that its metadata call a set not cleanly stopped, and these disks of it missing: by
+/// their index in Intel's metadata, by their reference in DDF ([`imsm::dirty`], [`ddf::dirty`]).
 ///
 /// # Errors
 /// The device's read error.
-pub fn dirty(dev: &dyn ReadAt, format: Format, index: u32) -> Result<Option<Writes>, ReadError> {
+pub fn dirty(
+    dev: &dyn ReadAt,
+    format: Format,
+    index: u32,
+    missing: &[u32],
+) -> Result<Option<Writes>, ReadError> {
     match (format, usize::try_from(index)) {
-        (Format::Imsm, Ok(index)) => imsm::dirty(dev, index),
-        (Format::Ddf, _) => ddf::dirty(dev, index),
+        (Format::Imsm, Ok(index)) => imsm::dirty(dev, index, missing),
+        (Format::Ddf, _) => ddf::dirty(dev, index, missing),
         _ => Ok(None),
     }
 }

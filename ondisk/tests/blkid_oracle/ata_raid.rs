@@ -157,7 +157,7 @@ fn mdadm_reads_what_is_marked_dirty() {
     }
     let mark = |volume| {
         let disk = crate::bench::Disk::open(&path, 512);
-        let writes = ondisk::ata_raid::imsm::dirty(&disk, volume).unwrap().unwrap();
+        let writes = ondisk::ata_raid::imsm::dirty(&disk, volume, &[]).unwrap().unwrap();
         writes.iter().for_each(|(at, bytes)| poke(&path, *at, bytes));
         writes.len()
     };

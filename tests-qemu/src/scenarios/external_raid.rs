@@ -15,7 +15,8 @@ use crate::scenario::{Boot, Scenario, ensure, equal};
 use crate::verdict::Verdict;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![debian("imsm"), debian("ddf"), intel(), ddf(), ddf_mapped()]
+    let debians = ["imsm", "ddf"].into_iter().flat_map(|format| [debian(format), debian_on_half(format)]);
+    debians.chain([intel(), ddf(), ddf_mapped()]).collect()
 }
 
 /// MiB of each disk.
@@ -51,7 +52,7 @@ mdadm --examine $A
         Tree::Probe => "named() { :; }\n",
         _ => {
             "named() {
-    printf 'mdadm --detail /dev/md126\\nsystemctl show mdmon@md127.service --property=ActiveState\\ncat /proc/mdstat\\n' >/new/etc/rootward-commands
+    printf 'mdadm --detail /dev/md126\\nmdadm --examine /dev/sda\\nsystemctl show mdmon@md127.service --property=ActiveState\\ncat /proc/mdstat\\n' >/new/etc/rootward-commands
 }
 "
         }
@@ -124,17 +125,15 @@ fn mirror(format: &'static str) -> Scenario {
     let recipe = recipe(format, Tree::Probe, SIZE);
     let active = ["active", "active-idle"].as_slice();
     let whole = on_the_volume(handed_over(both(&recipe, "")), format, 2).never_shows("DEGRADED");
-    // Nobody but mdmon records the loss of a member; until then nothing is written.
     let half = on_the_volume(handed_over(boot(&recipe, "rootward.degraded=3")), format, 1)
-        .shows("BIOS RAID volumes are started DEGRADED")
-        .only_reads();
+        .shows("BIOS RAID volumes are started DEGRADED");
     let absent = wanting(&recipe, "root=LABEL=absent rd.retry=5 rd.shell=0");
     let stopped = with_the_other(absent, &recipe)
         .stops_before_root()
         .shows("started md126 (/dev/md/root_0)")
         .only_reads();
     Scenario {
-        boots: vec![state_is(whole, active), state_is(half, &["readonly"]), stopped],
+        boots: vec![state_is(whole, active), state_is(half, active), stopped],
         ..Scenario::new(&format!("external-{format}"), Boot::new(Series::V6_12, Image::universal(), ""))
     }
 }
@@ -170,20 +169,39 @@ fn ddf_mapped() -> Scenario {
 /// There is no Intel controller here; mdadm is told not to look for one.
 fn debian(format: &'static str) -> Scenario {
     let recipe = recipe(format, Tree::Debian(Release::Trixie), 1400);
-    let boot = healthy(on_the_volume(both(&recipe, "systemd.setenv=IMSM_NO_PLATFORM=1"), format, 2))
-        .patience(Duration::from_secs(180))
-        .root("mdmon looks after the container", |verdict: &Verdict| {
+    let boot = taken_over(both(&recipe, "systemd.setenv=IMSM_NO_PLATFORM=1"), format, 2);
+    let sound: &[_] =
+        &["Raid Level : raid1", "Active Devices : 2", "Working Devices : 2", "Failed Devices : 0"];
+    Scenario::new(&format!("debian13-{format}"), detail(boot, sound))
+}
+
+/// The same with one disk: the loss is recorded before anything is written, and mdmon goes on from there.
+fn debian_on_half(format: &'static str) -> Scenario {
+    let recipe = recipe(format, Tree::Debian(Release::Trixie), 1400);
+    let words = "systemd.setenv=IMSM_NO_PLATFORM=1 rootward.degraded=3";
+    let boot = taken_over(boot(&recipe, words), format, 1).shows("BIOS RAID volumes are started DEGRADED");
+    let half: &[_] = &["Raid Level : raid1", "Raid Devices : 2", "Active Devices : 1", "degraded"];
+    let boot = detail(boot, half).root("the loss is on record", move |verdict| {
+        let examined = verdict.command("mdadm --examine /dev/sda").stdout;
+        let known = if format == "imsm" { "Slots : [U_]" } else { "state[0] : Degraded" };
+        ensure(examined.contains(known), || examined.clone())
+    });
+    Scenario::new(&format!("debian13-{format}-degraded"), boot)
+}
+
+fn detail(boot: Boot, lines: &'static [&'static str]) -> Boot {
+    boot.root("mdadm says of the volume what is so", move |verdict| {
+        let detail = verdict.command("mdadm --detail /dev/md126").stdout;
+        lines.iter().try_for_each(|line| ensure(detail.contains(line), || detail.clone()))
+    })
+}
+
+fn taken_over(boot: Boot, format: &'static str, members: usize) -> Boot {
+    healthy(on_the_volume(boot, format, members)).patience(Duration::from_secs(180)).root(
+        "mdmon looks after the container",
+        |verdict: &Verdict| {
             let service = "systemctl show mdmon@md127.service --property=ActiveState";
             equal(&verdict.command(service).stdout.trim(), &"ActiveState=active")
-        })
-        .root("mdadm calls the volume sound", |verdict| {
-            let detail = verdict.command("mdadm --detail /dev/md126").stdout;
-            for line in
-                ["Raid Level : raid1", "Active Devices : 2", "Working Devices : 2", "Failed Devices : 0"]
-            {
-                ensure(detail.contains(line), || detail.clone())?;
-            }
-            Ok(())
-        });
-    Scenario::new(&format!("debian13-{format}"), boot)
+        },
+    )
 }

@@ -9,7 +9,7 @@ use crate::image::Image;
 use crate::kernel::Series;
 use crate::qemu::Bus;
 use crate::rootfs::Release;
-use crate::scenario::{Boot, Scenario, ensure};
+use crate::scenario::{Boot, Scenario, ensure, equal};
 use crate::verdict::Verdict;
 
 const DISKS: [&str; 5] = ["A", "B", "C", "D", "E"];
@@ -45,6 +45,9 @@ fn boot(recipe: &Arc<Recipe>, series: Series, cmdline: &str) -> Boot {
 fn all_types(debian: Debian) -> Scenario {
     let recipe = recipe("lvm-types", include_str!("lvm_types.sh"), 560, debian);
     let boot = boot(&recipe, debian.1, "root=/dev/all/root ro rd.lvm.vg=all");
+    let boot = boot.root("a persistent number is kept", |verdict| {
+        equal(&verdict.block("dm-77").map_or("", |device| device.dm_name.as_str()), &"all-linear")
+    });
     Scenario::new(&format!("debian{}-lvm-types", debian.0.number()), boot)
 }
 

@@ -28,6 +28,7 @@ only_ours() {
 }
 fill /dev/all/root only_ours
 make -l 4 -n linear all
+lvchange -q -y -My --minor 77 all/linear
 make -i 3 -I 32 -l 6 -n striped all
 make -l 2 -n a-b--c all
 make --type raid0 -i 2 -l 4 -n r0 all

@@ -37,8 +37,9 @@ pub struct Volume {
     pub request: VolumeRequest,
     /// Not cleanly stopped.
     pub dirty: bool,
-    /// The metadata know of each member that is not there: should it come back, it is not taken for a good one.
-    pub recorded: bool,
+    /// Members that are not there although the metadata count on them, as the metadata name disks: an index in Intel's, a
+    /// reference in DDF. Should one come back, it would be taken for a good one.
+    pub unrecorded: Vec<u32>,
     /// Why it cannot be started whatever comes.
     pub refused: Option<String>,
 }
@@ -145,13 +146,13 @@ fn imsm_volume(
     let current = volume.old_map.as_ref().unwrap_or(&volume.map);
     let stale = |slot: usize| current.slots.get(slot).is_none_or(|(_, stale)| *stale);
     let mut legs = Vec::new();
-    let mut recorded = true;
+    let mut unrecorded = Vec::new();
     for (slot, (disk, _)) in volume.map.slots.iter().enumerate() {
         let there = known.iter().find(|(_, index)| u32::try_from(*index) == Ok(*disk));
         match (there, u32::try_from(slot)) {
             _ if stale(slot) => {}
             (Some((device, _)), Ok(number)) => legs.push((device.name.clone(), number, volume.map.offset)),
-            _ => recorded = false,
+            _ => unrecorded.push(*disk),
         }
     }
     let refused = if volume.level().is_none() {
@@ -184,7 +185,7 @@ fn imsm_volume(
             legs,
         },
         dirty: volume.dirty,
-        recorded,
+        unrecorded,
         refused,
     }
 }
@@ -234,23 +235,20 @@ fn ddf_volume(
     let newest = configs.iter().max_by_key(|config| config.sequence)?;
     let (level, layout, members) = newest.level().unwrap_or_default();
     let width = u32::try_from(newest.members.len()).ok()?;
-    let (mut legs, mut recorded) = (Vec::new(), true);
+    let (mut legs, mut unrecorded) = (Vec::new(), Vec::new());
     for basic in 0..newest.secondary.0.max(1) {
         // Each basic disk of a stacked set has a record of its own.
         let config = configs
             .iter()
             .filter(|config| newest.secondary.0 <= 1 || config.secondary.1 == basic)
             .max_by_key(|config| config.sequence);
-        let Some(config) = config else {
-            recorded = false;
-            continue;
-        };
+        let Some(config) = config else { continue };
         for (slot, (reference, offset)) in (0..).zip(&config.members) {
             if let Some((device, _)) = known.iter().find(|(_, disk)| disk == reference) {
                 let slot = u32::from(basic).saturating_mul(width).saturating_add(slot);
                 legs.push((device.name.clone(), slot, *offset));
             } else if good(*reference) {
-                recorded = false;
+                unrecorded.push(*reference);
             }
         }
     }
@@ -283,7 +281,7 @@ fn ddf_volume(
             legs,
         },
         dirty,
-        recorded,
+        unrecorded,
         refused,
     })
 }

@@ -8,7 +8,7 @@ use ondisk::ata_raid::Format;
 
 use super::super::{Assembler, Hold, Requests, View};
 use super::containers::{self, Container};
-use crate::command::{Action, ContainerRequest, Loudness};
+use crate::command::{Action, ContainerRequest, Loudness, MarkedVolume};
 use crate::event::{CommandId, DevName, Failure, Outcome};
 use crate::explain::{Node, State};
 use crate::table::{Device, Table};
@@ -67,22 +67,22 @@ fn members<'a>(plan: &Plan, table: &'a Table) -> Vec<&'a Device> {
     members.collect()
 }
 
-/// The volumes below a device that is going to be mounted, as far as they may be written to: those whose metadata know
-/// of every member that is not there. Nobody but mdmon can record the loss of another one.
+/// The volumes below a device that is going to be mounted, and what of them is missing.
 #[must_use]
-pub fn writable_below(plan: &Plan, table: &Table, device: &Device) -> Vec<DevName> {
+pub fn volumes_below(plan: &Plan, table: &Table, device: &Device) -> Vec<MarkedVolume> {
     let containers = containers::containers(&members(plan, table));
     if containers.is_empty() {
         return Vec::new();
     }
-    let volumes = containers.iter().flat_map(|container| &container.volumes);
-    let paths: Vec<&str> = volumes
-        .filter(|volume| volume.recorded && volume.request.level > 0)
-        .map(|volume| volume.request.path.as_str())
-        .collect();
-    let is_one =
-        |device: &&Device| device.facts.md.as_ref().is_some_and(|md| paths.contains(&md.path.as_str()));
-    table.stack(device).into_iter().filter(is_one).map(|device| device.name.clone()).collect()
+    let volumes: Vec<_> = containers.iter().flat_map(|container| &container.volumes).collect();
+    let mark = |device: &Device| {
+        let path = &device.facts.md.as_ref()?.path;
+        let volume = volumes.iter().find(|volume| volume.request.path == *path)?;
+        // A stripe has no state that metadata would have to follow.
+        let redundant = volume.request.level > 0;
+        redundant.then(|| MarkedVolume { array: device.name.clone(), missing: volume.unrecorded.clone() })
+    };
+    table.stack(device).into_iter().filter_map(mark).collect()
 }
 
 fn readiness(container: &Container) -> Readiness {

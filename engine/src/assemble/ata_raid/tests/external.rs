@@ -122,7 +122,7 @@ fn with_one_disk_the_mirror_starts_and_the_stripe_does_not() {
 }
 
 /// What is called dirty before the mount when the mirror runs with these disks: serial numbers and what is on them.
-fn marked(disks: &[&str], anchor: &imsm::Anchor) -> Vec<String> {
+fn marked(disks: &[&str], anchor: &imsm::Anchor) -> Vec<(String, Vec<u32>)> {
     let mut script = Script::new(plan(uuid("root")));
     for (name, serial) in ["sda", "sdb"].iter().zip(disks) {
         disk(&mut script, name, serial, content(anchor));
@@ -148,21 +148,39 @@ fn marked(disks: &[&str], anchor: &imsm::Anchor) -> Vec<String> {
         Action::Mount(request) => Some(&request.volumes),
         _ => None,
     });
-    mounts.unwrap_or_else(|| panic!("{actions:?}")).iter().map(|name| name.0.clone()).collect()
+    let mounts = mounts.unwrap_or_else(|| panic!("{actions:?}"));
+    mounts.iter().map(|volume| (volume.array.0.clone(), volume.missing.clone())).collect()
 }
 
-/// A member whose loss nobody has recorded would be taken for a good one when it comes back: nothing is written before
-/// mdmon records it.
+/// A member whose loss nobody has recorded would be taken for a good one when it comes back.
 #[test]
-fn a_volume_is_marked_dirty_when_its_metadata_know_what_is_missing() {
-    assert_eq!(marked(&["one", "two"], &anchor()), ["md126"]);
-    assert_eq!(marked(&["one"], &anchor()), [""; 0]);
+fn what_is_missing_is_recorded_with_the_first_write() {
+    assert_eq!(marked(&["one", "two"], &anchor()), [("md126".into(), vec![])]);
+    assert_eq!(marked(&["one"], &anchor()), [("md126".into(), vec![1])]);
     let mut known = anchor();
     known.disks[1].failed = true;
     known.volumes.truncate(1);
     known.volumes[0].map.state = 2;
     known.volumes[0].map.slots[1].1 = true;
-    assert_eq!(marked(&["one"], &known), ["md126"]);
+    assert_eq!(marked(&["one"], &known), [("md126".into(), vec![])]);
+}
+
+/// A disk that was missing when others were written to has an older copy of the metadata, which still calls it good.
+#[test]
+fn a_disk_that_comes_back_is_left_out() {
+    let mut newer = anchor();
+    newer.generation += 1;
+    newer.disks[1].failed = true;
+    newer.disks[1].serial = "wo:0".into();
+    newer.volumes.truncate(1);
+    newer.volumes[0].map.slots[1].1 = true;
+    let mut script = Script::new(plan(uuid("root")));
+    let mut actions = disk(&mut script, "sdb", "two", content(&anchor()));
+    actions.extend(disk(&mut script, "sda", "one", content(&newer)));
+    actions.extend(script.wait(11_000));
+    let request = started(&actions).unwrap();
+    assert_eq!(request.disks, ["sda".into()]);
+    assert_eq!(request.volumes[0].legs.len(), 1);
 }
 
 #[test]
