@@ -89,4 +89,5 @@ copies() {
 set +x
 mkdir -p /run/mdadm
 mdadm --version
-echo 'HOMEHOST probe' >/etc/mdadm.conf
+mkdir -p /etc/mdadm
+echo 'HOMEHOST probe' | tee /etc/mdadm.conf >/etc/mdadm/mdadm.conf
