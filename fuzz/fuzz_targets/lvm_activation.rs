@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use engine::assemble::lvm::activation::{KernelFacts, PvDevice, activate};
+use engine::assemble::lvm::activation::{KernelFacts, PoolMetadata, PvDevice, activate};
 use libfuzzer_sys::fuzz_target;
 use ondisk::lvm::parse_metadata;
 
@@ -38,7 +38,11 @@ fuzz_target!(|data: &[u8]| {
             made.push((253, u32::try_from(made.len()).expect("a bounded plan")));
         }
         for check in &plan.checks {
-            assert!(check.metadata < check.pool && check.pool < plan.devices.len());
+            match check.metadata {
+                PoolMetadata::Planned(place) => assert!(place < check.pool),
+                PoolMetadata::Active(number) => assert_eq!(number, (253, 9)),
+            }
+            assert!(check.pool < plan.devices.len());
         }
     }
 });
