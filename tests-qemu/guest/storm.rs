@@ -16,8 +16,11 @@ use rustix::mount::{MountFlags, mount};
 
 use crate::procfs;
 
-/// Events to send.
+/// Events sent before the root's disk is asked for.
 const EVENTS: usize = 2000;
+
+/// Events sent, the disk's own among them, once the disk is there; `/init` may hand over before the last one.
+const AFTERWARDS: usize = 1000;
 
 /// As PID 1: starts the writer and becomes `/init`. As the writer (`--write`): writes.
 pub fn run(arguments: &[String]) -> Result<(), String> {
@@ -55,16 +58,20 @@ fn write() -> Result<(), String> {
     let _ = say(&format!("begins with {} devices", attributes.len()));
     // Events before anyone listens would test nothing.
     until("nobody listens to uevents", || listened().then_some(()))?;
-    send(&attributes, EVENTS / 2)?;
-    let _ = say("half");
-    // The runner answers by plugging in the root's disk, whose own event falls into the second half.
-    let disk = until("no disk was plugged in", || {
-        let disk = procfs::names("/storm-sys/class/block").into_iter().next()?;
-        Some(format!("/storm-sys/class/block/{disk}/uevent"))
-    })?;
-    attributes.insert(0, disk);
-    send(&attributes, EVENTS - EVENTS / 2)?;
+    send(&attributes, EVENTS)?;
     let _ = say(&format!("{EVENTS} uevents sent"));
+    // The runner answers by plugging in the root's disk, and the storm goes on meanwhile.
+    let disk = until("no disk was plugged in", || {
+        let disk = procfs::names("/storm-sys/class/block").into_iter().next();
+        if disk.is_none() {
+            let _ = send(&attributes, 10);
+        }
+        Some(format!("/storm-sys/class/block/{}/uevent", disk?))
+    })?;
+    let _ = say("the disk is there");
+    attributes.insert(0, disk);
+    // What `/init` hands over takes this place away: the end of the storm may find nobody to tell.
+    let _ = send(&attributes, AFTERWARDS);
     Ok(())
 }
 

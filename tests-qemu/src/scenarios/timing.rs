@@ -41,18 +41,18 @@ fn late(kernel: Series) -> Scenario {
     Scenario::new("late-disk", root_is(handed_over(boot), "vda1", "ext4", false))
 }
 
-/// 2,000 uevents, the second half of them while the root's disk appears: see guest/storm.rs.
+/// 2,000 uevents, and more while the root's disk appears: see guest/storm.rs.
 fn storm(kernel: Series) -> Scenario {
     let filesystem = Filesystem::Ext4;
     let image = Image::modules(STORAGE).with(Extra::Checker("/storm"));
     let boot = Boot::new(kernel, image, format!("rdinit=/storm root=UUID={} ro", filesystem.uuid()))
         .absent_disk(Disk::Probe(filesystem), Bus::VirtioBlk)
-        .expect("rootward-storm: half")
+        .expect("rootward-storm: 2000 uevents sent")
         .plug(0)
         .root("the kernel has sent them", |verdict| {
             ensure(verdict.uevent_seqnum > 2000, || format!("{} events in all", verdict.uevent_seqnum))?;
-            ensure(verdict.kmsg.iter().any(|line| line.text == "rootward-storm: 2000 uevents sent"), || {
-                "the storm was not over".to_owned()
+            ensure(verdict.kmsg.iter().any(|line| line.text == "rootward-storm: the disk is there"), || {
+                "the storm did not last until the disk came".to_owned()
             })
         })
         .root("PID 1 has a clean environment", clean_environment)
