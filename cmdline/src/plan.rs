@@ -324,6 +324,8 @@ pub struct Plan {
     pub modules: ModulePlan,
     /// Logging.
     pub log: LogPlan,
+    /// `rd.vconsole.keymap=`; `None` is the image's own.
+    pub keymap: Option<String>,
     /// `rd.hostonly`; false means: ignore every configuration file that the image was built with. The image's
     /// command line is left out already, and `luks.crypttab` is false then.
     pub hostonly: bool,
@@ -379,6 +381,7 @@ impl Default for Plan {
             failure: FailurePlan::default(),
             modules: ModulePlan::default(),
             log: LogPlan::default(),
+            keymap: None,
             hostonly: true,
         }
     }

@@ -33,6 +33,10 @@ pub const MULTIPATH_DIRECTORY: &str = "etc/multipath/conf.d";
 pub const MULTIPATH_BINDINGS: &str = "etc/multipath/bindings";
 /// Which devices have had several paths.
 pub const MULTIPATH_WWIDS: &str = "etc/multipath/wwids";
+/// Console keymaps, `NAME.bmap`, as `loadkeys --bkeymap` of kbd writes them.
+pub const KEYMAP_DIRECTORY: &str = "etc/rootward/keymaps";
+/// The keymap that is set when the command line names none; a link to one of the others.
+pub const DEFAULT_KEYMAP: &str = "default";
 
 /// Facts that are read once at start.
 #[derive(Debug, Clone, Default)]

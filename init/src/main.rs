@@ -24,6 +24,7 @@ mod hands;
 mod kernel_log;
 mod key_file;
 mod keyed_dm;
+mod keymap;
 mod kmsg;
 mod md;
 mod mount_root;
@@ -73,6 +74,7 @@ fn boot(stamp: clock::StartStamp) -> error::Result<Infallible> {
     let sources = sources::read();
     let plan = read_plan(&sources);
     panic::configure(&plan.failure);
+    keymap::set(plan.keymap.as_deref());
     let image = image_facts(&plan);
     let devtmpfs = early.devtmpfs;
     let begin = event_loop::Beginnings { plan, sources, image, stamp, devtmpfs, signals };

@@ -10,6 +10,7 @@ use crate::clock;
 use crate::console::{self, Input};
 use crate::event_loop::Boot;
 use crate::kernel_log;
+use crate::keymap;
 use crate::power::{self, Ending};
 use crate::shell::Shell;
 use crate::signals::{self, Signal};
@@ -229,6 +230,9 @@ impl Boot {
         self.sources.run.push((TRIED.to_owned(), words.join(" ")));
         log::info!("trying again with {}", words.join(" "));
         let plan = crate::read_plan(&self.sources);
+        if plan.keymap.is_some() {
+            keymap::set(plan.keymap.as_deref());
+        }
         self.generation = self.generation.wrapping_add(1);
         self.waiting.clear();
         (self.mounting, self.departure) = (None, None);

@@ -15,6 +15,7 @@ mod gpt;
 mod identify;
 pub mod integrity;
 mod iso9660;
+pub mod keymap;
 pub mod kmod;
 pub mod luks;
 pub mod lvm;

@@ -15,7 +15,7 @@ use crate::select::Modules;
 pub const USAGE: &str = "\
 usage: rootward build [--kver V] [--modules-dir DIR] [--init FILE]
                       [--host-only | --universal | --modules A,B,..]
-                      [--add SRC[:DEST]]... [--cmdline STRING]
+                      [--add SRC[:DEST]]... [--keymap NAME|FILE]... [--cmdline STRING]
                       [--compress auto|zstd|gzip|xz|none] [--layout auto|whole|per-module] -o IMAGE
        rootward list IMAGE
        rootward --version
@@ -67,6 +67,7 @@ pub fn parse_build(words: &[String]) -> Result<Options> {
                 options.modules = Modules::List(value()?.split(',').map(str::to_owned).collect());
             }
             "--add" => options.add.push(parse_add(&value()?)),
+            "--keymap" => options.keymaps.push(value()?),
             "--cmdline" => options.cmdline = Some(value()?),
             "--compress" => options.compression = choice(flag, &value()?, Compression::from_name)?,
             "--layout" => options.layout = choice(flag, &value()?, Layout::from_name)?,
@@ -155,9 +156,10 @@ mod tests {
     #[test]
     fn words() {
         let options = parse(
-            "--kver 6.1 --modules=a,b --add /bin/sh --add /x:/y --compress xz --layout per-module -o out",
+            "--kver 6.1 --modules=a,b --add /bin/sh --add /x:/y --keymap de --keymap=fr --compress xz --layout per-module -o out",
         )
         .unwrap();
+        assert_eq!(options.keymaps, ["de", "fr"]);
         assert_eq!(options.kver.as_deref(), Some("6.1"));
         assert_eq!(options.modules, Modules::List(vec!["a".into(), "b".into()]));
         assert_eq!(options.add[0], Add { source: "/bin/sh".into(), destination: None });

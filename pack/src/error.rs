@@ -68,6 +68,13 @@ pub enum Error {
     Compression(&'static str),
     /// A file larger than the format can hold (4 GiB).
     TooLarge(String),
+    /// A keyboard layout that cannot be compiled.
+    Keymap {
+        /// As asked for.
+        name: String,
+        /// Why not.
+        cause: String,
+    },
     /// The command line of the program.
     Usage(String),
 }
@@ -117,6 +124,9 @@ impl fmt::Display for Error {
             }
             Error::TooLarge(name) => {
                 write!(f, "{name} is larger than 4 GiB, which the cpio format cannot hold")
+            }
+            Error::Keymap { name, cause } => {
+                write!(f, "the keyboard layout {name} cannot be compiled: {cause}")
             }
             Error::Usage(text) => f.write_str(text),
         }

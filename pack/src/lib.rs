@@ -14,6 +14,7 @@ pub mod host;
 pub mod image;
 pub mod index_writer;
 pub mod kernel;
+pub mod keymap;
 pub mod list;
 pub mod modprobe_d;
 mod options;

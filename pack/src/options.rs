@@ -12,7 +12,7 @@ use crate::image::{Layout, assemble};
 use crate::kernel::Kernel;
 use crate::select::{Modules, Selection, select};
 use crate::tree::{Node, Tree};
-use crate::{configuration, modprobe_d, output, payload, release};
+use crate::{configuration, keymap, modprobe_d, output, payload, release};
 
 /// Wishes for one image. [`Options::new`] has the defaults of `rootward build`.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct Options {
     pub modules: Modules,
     /// Further files.
     pub add: Vec<Add>,
+    /// Keyboard layouts, the one to begin with first; empty is this machine's for a host-only image.
+    pub keymaps: Vec<String>,
     /// Words for the kernel command line that the image brings along.
     pub cmdline: Option<String>,
     /// `None` is zstd.
@@ -54,6 +56,7 @@ impl Options {
             init: None,
             modules: Modules::HostOnly,
             add: Vec::new(),
+            keymaps: Vec::new(),
             cmdline: None,
             compression: None,
             layout: None,
@@ -114,6 +117,10 @@ pub fn build(options: &Options) -> Result<Report> {
         tree.file("etc/cmdline.d/00-rootward.conf", format!("{words}\n"));
     }
 
+    for name in &options.keymaps {
+        keymap::add(&mut tree, name)?;
+    }
+
     let mut selection = Selection::default();
     let mut packed = payload::Packed::default();
     let mut refused = Vec::new();
@@ -139,6 +146,9 @@ pub fn build(options: &Options) -> Result<Report> {
         if !selection.preload.is_empty() {
             tree.file("etc/rootward/preload", format!("{}\n", selection.preload.join("\n")));
         }
+    }
+    if options.modules == Modules::HostOnly && options.keymaps.is_empty() {
+        selection.warnings.extend(keymap::add_own(&mut tree, &root)?);
     }
     for add in &options.add {
         extra::add(&mut tree, add)?;

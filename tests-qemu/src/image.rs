@@ -27,6 +27,8 @@ pub enum Extra {
     Text(&'static str, &'static str),
     /// A symbolic name for the guest checker at a path.
     Checker(&'static str),
+    /// A keyboard layout with this name, as loadkeys(1) reads it.
+    Keymap(&'static str, &'static str),
     /// This many MiB of noise at a path: what stays of the initramfs after the hand-off becomes visible.
     Ballast(&'static str, usize),
 }
@@ -92,9 +94,7 @@ impl Image {
                     crate::cache::remove(&directory)?;
                     fs::create_dir_all(&directory).map_err(Error::io(&directory))?;
                     for (number, extra) in extras.iter().enumerate() {
-                        let file = directory.join(number.to_string());
-                        let destination = extra.write(&file, guest)?;
-                        command.arg("--add").arg(format!("{}:{destination}", file.display()));
+                        command.args(extra.option(&directory.join(number.to_string()), guest)?);
                     }
                     output(command.arg("-o").arg(path))?;
                     crate::cache::remove(&directory)
@@ -105,15 +105,23 @@ impl Image {
 }
 
 impl Extra {
-    fn write(&self, file: &Path, guest: &GuestPrograms) -> Result<&'static str, Error> {
+    /// The option of `rootward build` that brings it; `place` is free for files.
+    fn option(&self, place: &Path, guest: &GuestPrograms) -> Result<[String; 2], Error> {
+        let add = |destination: &str| ["--add".to_owned(), format!("{}:{destination}", place.display())];
         match self {
             Self::Text(destination, text) => {
-                fs::write(file, text).map_err(Error::io(file))?;
-                Ok(destination)
+                fs::write(place, text).map_err(Error::io(place))?;
+                Ok(add(destination))
             }
             Self::Checker(destination) => {
-                fs::copy(&guest.checker, file).map_err(Error::io(file))?;
-                Ok(destination)
+                fs::copy(&guest.checker, place).map_err(Error::io(place))?;
+                Ok(add(destination))
+            }
+            Self::Keymap(name, text) => {
+                fs::create_dir(place).map_err(Error::io(place))?;
+                let file = place.join(format!("{name}.kmap"));
+                fs::write(&file, text).map_err(Error::io(&file))?;
+                Ok(["--keymap".to_owned(), file.display().to_string()])
             }
             Self::Ballast(destination, mebibytes) => {
                 // A linear congruential generator is noise enough for a compressor, and reproducible.
@@ -123,8 +131,8 @@ impl Extra {
                     state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                     noise.extend((state >> 32).to_le_bytes().into_iter().take(4));
                 }
-                fs::write(file, noise).map_err(Error::io(file))?;
-                Ok(destination)
+                fs::write(place, noise).map_err(Error::io(place))?;
+                Ok(add(destination))
             }
         }
     }

@@ -175,6 +175,19 @@ impl Boot {
         self
     }
 
+    /// Presses the keys that have these letters on a US keyboard, one after the other, and Enter.
+    #[must_use]
+    pub fn presses(mut self, letters: &str) -> Self {
+        let key = |code: String| {
+            let keys = json!([{ "type": "qcode", "data": code }]);
+            Step::Monitor("send-key", json!({ "keys": keys, "hold-time": 20 }))
+        };
+        let code = |letter: char| if letter == ' ' { "spc".to_owned() } else { letter.to_string() };
+        self.steps.extend(letters.chars().map(code).map(key));
+        self.steps.push(key("ret".to_owned()));
+        self
+    }
+
     /// Lets time pass.
     #[must_use]
     pub fn pause(mut self, length: Duration) -> Self {

@@ -67,6 +67,7 @@ const TEST_BED: &[Need] = &[
     (Program("sfdisk"), &["fdisk"]),
     (Program("blkid"), &["util-linux"]),
     (Program("depmod"), &["kmod"]),
+    (Program("loadkeys"), &["kbd"]),
     (Program("cpio"), &["cpio"]),
     (Program("zstd"), &["zstd"]),
     (Program("xz"), &["xz-utils"]),

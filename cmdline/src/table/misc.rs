@@ -19,6 +19,11 @@ const BLACKLIST: SetText = |plan, name| {
     Ok(())
 };
 
+const KEYMAP: SetText = |plan, name| {
+    plan.keymap = (!name.is_empty()).then(|| name.to_owned());
+    Ok(())
+};
+
 pub(super) static ROWS: &[Row] = &[
     Row::done("rd.driver.pre", Kind::Commas(Some(PRE)), "Modules that are loaded first, in this order.")
         .syntax("MODULE[,MODULE...]")
@@ -72,8 +77,13 @@ pub(super) static ROWS: &[Row] = &[
         .aliases(&[means("rd_NO_PLYMOUTH", "0"), means("rd_NO_SPLASH", "0")]),
     Row::passed("rhgb", "There is no splash screen in the initramfs.").legacy(),
     Row::passed("splash", "There is no splash screen in the initramfs."),
-    Row::later("rd.vconsole.keymap", Kind::Text(None), "Keyboard layout for typing passphrases.")
+    Row::done(
+        "rd.vconsole.keymap",
+        Kind::Text(Some(KEYMAP)),
+        "Keyboard layout of the console, for typing passphrases: one that the image was built with (`--keymap`), or `us`, the kernel's own.",
+    )
         .syntax("KEYMAP")
+
         .aliases(&[same("vconsole.keymap"), same("KEYMAP"), old("KEYTABLE")])
         .must(),
     Row::inert("rd.vconsole.keymap.ext", "it never had any; use rd.vconsole.keymap.")

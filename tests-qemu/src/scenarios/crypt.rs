@@ -51,6 +51,10 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         late_key(),
         three(),
         two_consoles(),
+        keymap("keymap-default", "", "horreht corse", "Passphrase for"),
+        keymap("keymap-named", "rd.vconsole.keymap=ch-or", "hrooeht crose", "Passphrase for"),
+        keymap("keymap-us", "rd.vconsole.keymap=us", "correct horse", "Passphrase for"),
+        keymap("keymap-missing", "rd.vconsole.keymap=fr", "horreht corse", "the image has ch, ch-or"),
         wrong_to_the_limit(),
         plain(),
         key_source(),
@@ -253,6 +257,23 @@ fn three() -> Scenario {
     .never_shows("wrong passphrase");
     let boot = root_on(handed_over(boot), "luks-5d6e7f80-0003-4000-8000-c0ffee000002");
     Scenario::new("luks-three-one-passphrase", as_cryptsetup_made(boot, &[]))
+}
+
+/// A layout on which c and h have changed places, and one on which o and r have, too; the other keys stay.
+const CH: &str = "keycode 46 = +h\nkeycode 35 = +c\n";
+const CH_OR: &str = "keycode 46 = +h\nkeycode 35 = +c\nkeycode 24 = +r\nkeycode 19 = +o\n";
+
+/// Keys that are pressed on the machine's own keyboard mean what the layout says.
+fn keymap(name: &str, words: &str, presses: &str, also: &str) -> Scenario {
+    let image = image(&[]).with(Extra::Keymap("ch", CH)).with(Extra::Keymap("ch-or", CH_OR));
+    let words = format!("console=tty0 root=UUID={PLAIN_UUID} ro rd.luks.uuid={LUKS_UUID} {words}");
+    let boot = Boot::new(KERNEL, image, words)
+        .disk(Disk::Luks, Bus::VirtioBlk)
+        .expect("Passphrase for")
+        .presses(presses)
+        .never_shows("wrong passphrase")
+        .shows(also);
+    Scenario::new(name, root_is(handed_over(boot), "dm-0", "ext4", false))
 }
 
 /// The question stands on both serial lines; the answer comes on the one that is not /dev/console.

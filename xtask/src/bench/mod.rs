@@ -57,6 +57,11 @@ pub fn bench(arguments: &[&str]) -> Result<(), Failure> {
             "--runs" => {
                 runs = words.next().and_then(|count| count.parse().ok()).ok_or("--runs needs a number")?;
             }
+            option if option.starts_with('-') => {
+                return Err(Failure(format!(
+                    "bench does not understand {option}; it takes --runs N and NAMEs"
+                )));
+            }
             name => filters.push(name),
         }
     }
