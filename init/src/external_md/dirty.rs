@@ -18,6 +18,8 @@ use crate::probe::Device;
 const ROUNDS: u32 = 100;
 /// How long the kernel's state is looked at before the write is.
 const ROUND: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// How long the write itself may take once the kernel lets it through.
+const WRITE: Duration = Duration::from_secs(10);
 
 /// Makes a volume writable. Nothing happens to one that is already.
 ///
@@ -98,6 +100,7 @@ fn first_write(array: &Array, volume: &DevName) -> Result<(), Failure> {
             let _ = done.send(rewrite(&path).map_err(|error| os(format!("write {path}"), &error)));
         })
         .map_err(|error| os("start a thread".to_owned(), &error))?;
+    let refused = || Failure::Other(format!("the kernel does not let {volume} be written to"));
     let state = array.path("array_state");
     let mut file = File::open(&state).map_err(|error| os(format!("open {state}"), &error))?;
     for _ in 0..ROUNDS {
@@ -107,6 +110,7 @@ fn first_write(array: &Array, volume: &DevName) -> Result<(), Failure> {
             .map_err(|error| os(state.clone(), &error))?;
         if text.trim() == "write-pending" {
             array.set("array_state", "active")?;
+            return finished.recv_timeout(WRITE).unwrap_or_else(|_| Err(refused()));
         }
         match finished.recv_timeout(Duration::from_millis(1)) {
             Ok(result) => return result,
@@ -116,7 +120,7 @@ fn first_write(array: &Array, volume: &DevName) -> Result<(), Failure> {
         // The answer to a state that has been read is a wake-up at its next change.
         let _ = poll(&mut [PollFd::new(&file, PollFlags::PRI)], Some(&ROUND));
     }
-    Err(Failure::Other(format!("the kernel does not let {volume} be written to")))
+    Err(refused())
 }
 
 fn rewrite(path: &str) -> std::io::Result<()> {
