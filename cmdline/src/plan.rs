@@ -63,6 +63,17 @@ pub struct RootPlan {
     pub init_args: Vec<String>,
 }
 
+/// A separate `/usr` that the command line names (systemd-fstab-generator(8)).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UsrPlan {
+    /// `mount.usr=`, or the verity device of `usrhash=`; `None` leaves it to the root's own fstab.
+    pub spec: Option<RootSpec>,
+    /// `mount.usrfstype=`, as `rootfstype=`.
+    pub fstype: Vec<String>,
+    /// `mount.usrflags=`
+    pub flags: Option<String>,
+}
+
 /// By what a `rd.luks.*` selector names a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LuksIdKind {
@@ -300,6 +311,8 @@ pub struct LogPlan {
 pub struct Plan {
     /// The wanted root.
     pub root: RootPlan,
+    /// Its `/usr`.
+    pub usr: UsrPlan,
     /// Encrypted containers.
     pub luks: LuksPlan,
     /// MD arrays.
@@ -369,6 +382,7 @@ impl Default for Plan {
     fn default() -> Self {
         Plan {
             root: RootPlan { fstab: true, ..RootPlan::default() },
+            usr: UsrPlan::default(),
             luks: LuksPlan::default(),
             verity: VerityPlan::default(),
             multipath: Multipath::default(),

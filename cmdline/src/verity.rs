@@ -152,6 +152,8 @@ impl Default for VerityPlan {
 
 /// The mapping of the root's data, as systemd calls it.
 const ROOT: &str = "root";
+/// The name of the volume that is `/usr`.
+const USR: &str = "usr";
 
 impl VerityPlan {
     /// The mapping that the root must lie on, if a root hash was given.
@@ -160,10 +162,16 @@ impl VerityPlan {
         (self.enabled && self.root.root_hash.is_some()).then_some(ROOT)
     }
 
+    /// The mapping that `/usr` must lie on, if a hash was given for it.
+    #[must_use]
+    pub fn verified_usr(&self) -> Option<&'static str> {
+        (self.enabled && self.usr.root_hash.is_some()).then_some(USR)
+    }
+
     /// The volumes that the command line describes.
     #[must_use]
     pub fn volumes(&self) -> Vec<VerityVolume> {
-        [(ROOT, &self.root), ("usr", &self.usr)]
+        [(ROOT, &self.root), (USR, &self.usr)]
             .into_iter()
             .filter(|_| self.enabled)
             .filter_map(|(name, words)| words.volume(name))
@@ -194,8 +202,11 @@ fn partition(digits: &str) -> Option<RootSpec> {
     Some(RootSpec::PartUuid { uuid, offset: 0 })
 }
 
-/// With a root hash and no `root=`, root is the verity device (systemd-fstab-generator).
+/// With a hash and no device, root and `/usr` are the verity devices (systemd-fstab-generator).
 pub(crate) fn settle(plan: &mut Plan) {
+    if plan.usr.spec.is_none() && plan.verity.enabled && plan.verity.usr.root_hash.is_some() {
+        plan.usr.spec = Some(RootSpec::Path("/dev/mapper/usr".to_owned()));
+    }
     if plan.root.spec.is_none() && plan.verity.enabled && plan.verity.root.root_hash.is_some() {
         plan.root.spec = Some(RootSpec::Path("/dev/mapper/root".to_owned()));
     }

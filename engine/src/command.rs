@@ -1,5 +1,7 @@
 //! What the engine asks for.
 
+use std::fmt;
+
 use cmdline::plan::{Access, BreakPoint, EmergencyAction};
 
 use crate::assemble::lvm::activation::PoolKind;
@@ -41,9 +43,40 @@ pub enum Loudness {
     Debug,
 }
 
+/// What the boot is about to mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mountpoint {
+    /// The root file system.
+    Root,
+    /// Its `/usr`, once it is mounted.
+    Usr,
+}
+
+impl Mountpoint {
+    /// The word of the command line that names its device.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Mountpoint::Root => "root=",
+            Mountpoint::Usr => "mount.usr=",
+        }
+    }
+}
+
+impl fmt::Display for Mountpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mountpoint::Root => "root",
+            Mountpoint::Usr => "/usr",
+        })
+    }
+}
+
 /// How the root file system is to be mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountRequest {
+    /// Where.
+    pub mountpoint: Mountpoint,
     /// On what.
     pub device: DevName,
     /// All devices of a file system that has several, the one above among them; else empty.

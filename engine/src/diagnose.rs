@@ -32,7 +32,7 @@ pub fn explain(
 ) -> Explanation {
     let spec = goal.spec(view.plan);
     let wanted = spec.as_ref().map_or_else(|| "no root= on the command line".to_owned(), describe_spec);
-    let mut tree = Node::new(root_state(goal), format!("root {wanted}"));
+    let mut tree = Node::new(root_state(goal), format!("{} {wanted}", goal.mountpoint));
     tree.children.extend(candidates(view, goal));
     if let Some(failure) = &goal.handover_failure {
         tree.children.push(Node::new(State::Failed, failure.to_string()));
@@ -57,8 +57,8 @@ pub fn explain(
     let mut remedies = remedy::for_goal(view, goal, drivers);
     remedies.extend(assemblers.iter().flat_map(|one| one.remedies(view)));
     let headline = match stopped {
-        Some(reason) => format!("cannot reach root: {}", why(view, goal, reason, &wanted)),
-        None => format!("root is not reached yet: {wanted}, {}", progress(goal)),
+        Some(reason) => format!("cannot reach {}: {}", goal.mountpoint, why(view, goal, reason, &wanted)),
+        None => format!("{} is not reached yet: {wanted}, {}", goal.mountpoint, progress(goal)),
     };
     Explanation { headline, tree, remedies }
 }

@@ -7,7 +7,7 @@ use cmdline::Plan;
 use cmdline::plan::{BreakPoint, RootSpec};
 
 use crate::assemble::{self, Assembler, Requests, View};
-use crate::command::{Action, Command};
+use crate::command::{Action, Command, Mountpoint};
 use crate::diagnose;
 use crate::event::{CommandId, DevName, DriverFacts, Event, Failure, Outcome, SecretId};
 use crate::explain::Explanation;
@@ -88,7 +88,7 @@ impl Engine {
             plan,
             image,
             table: Table::default(),
-            goal: Goal::new(),
+            goal: Goal::new(Mountpoint::Root),
             assemblers: assemble::all(),
             next_command: 1,
             drivers: DriverFacts::default(),
@@ -285,8 +285,11 @@ impl Engine {
         match (self.goal.stage.clone(), result) {
             // Without its module a file system may still be built in: the mount tells.
             (Stage::LoadingFs(asked, name), _) if asked == id => self.goal.stage = Stage::FsReady(name),
-            (Stage::Mounting(asked, name), Ok(_)) if asked == id => {
+            (Stage::Mounting(asked, name), Ok(outcome)) if asked == id => {
                 self.last_change = now;
+                if let Outcome::Usr(entry) = outcome {
+                    self.goal.usr = Some(entry.clone());
+                }
                 self.goal.stage = Stage::Mounted(name);
             }
             (Stage::Mounting(asked, name), Err(failure)) if asked == id => {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use ondisk::{Content, Member};
 
+use crate::fstab::Entry;
+
 mod scsi;
 
 pub use scsi::ScsiFacts;
@@ -112,6 +114,8 @@ pub enum Outcome {
     Secret(SecretId),
     /// A superblock was read.
     Member(Box<Member>),
+    /// Root is mounted, and its fstab has this entry for `/usr`.
+    Usr(Box<Entry>),
     /// A block device was made and has this number.
     Made {
         /// Major number.

@@ -37,6 +37,14 @@ pub fn root_entry(text: &str) -> Option<Entry> {
     text.lines().filter_map(parse_line).rfind(|entry| entry.target == "/")
 }
 
+/// The entry for `/usr`, unless it is not to be mounted by itself (`noauto`).
+#[must_use]
+pub fn usr_entry(text: &str) -> Option<Entry> {
+    let entry =
+        text.lines().filter_map(parse_line).rfind(|entry| entry.target.trim_end_matches('/') == "/usr");
+    entry.filter(|entry| !entry.options.split(',').any(|option| option == "noauto"))
+}
+
 /// Undoes `\ooo` (three octal digits), the only escape that fstab(5) knows.
 fn unescape(field: &str) -> String {
     let mut bytes = Vec::with_capacity(field.len());

@@ -20,12 +20,13 @@ pub mod root;
 mod script;
 pub mod table;
 pub mod time;
+pub mod usr;
 pub mod verb;
 
 pub use command::{
     Action, ArrayMember, ArrayRequest, Command, ContainerRequest, CryptFormat, CryptOptions, DmDevice, DmKey,
-    DmTarget, GiveUp, HeaderSource, KeySource, Loudness, MarkedVolume, MountRequest, PlainFormat, ReadAhead,
-    SecretSource, TcryptFormat, VolumeRequest,
+    DmTarget, GiveUp, HeaderSource, KeySource, Loudness, MarkedVolume, MountRequest, Mountpoint, PlainFormat,
+    ReadAhead, SecretSource, TcryptFormat, VolumeRequest,
 };
 pub use engine::{Engine, StopReason};
 pub use event::{

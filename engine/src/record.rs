@@ -7,11 +7,14 @@ use std::fmt::Write as _;
 
 use ondisk::{Content, Kind, Partition, PartitionTable, Signature};
 
-use crate::command::{Action, ArrayMember, Command, CryptFormat, DmTarget, HeaderSource, SecretSource};
+use crate::command::{
+    Action, ArrayMember, Command, CryptFormat, DmTarget, HeaderSource, Mountpoint, SecretSource,
+};
 use crate::event::{
     CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Driverless, Event, Failure, MdFacts, Outcome,
     ScsiFacts, SecretId,
 };
+use crate::fstab::Entry;
 use crate::time::Moment;
 
 mod read;
@@ -66,6 +69,12 @@ pub fn event(now: Moment, event: &Event) -> String {
         Event::Done(id, Outcome::Member(member)) => {
             let member = serde_json::to_string(member).unwrap_or_default();
             out.word("done").number(id.0).word("member").text(&member)
+        }
+        Event::Done(id, Outcome::Usr(entry)) => {
+            let Entry { source, target, fstype, options, pass } = &**entry;
+            out.word("done").number(id.0).word("usr");
+            [source, target, fstype, options].into_iter().fold(&mut out, |out, field| out.text(field));
+            out.number((*pass).into())
         }
         Event::Failed(id, failure) => out.word("failed").number(id.0).failure(failure),
         Event::Typed(secret) => out.word("typed").number(secret.0),
@@ -165,6 +174,9 @@ pub fn action(action: &Action) -> String {
         Action::StopAsking => out.word("stop-asking"),
         Action::Mount(request) => {
             out.word("mount").text(&request.device.0).list(&request.fstypes);
+            if request.mountpoint == Mountpoint::Usr {
+                out.value("at", "/usr");
+            }
             fn names(devices: &[DevName]) -> Vec<&str> {
                 devices.iter().map(|device| device.0.as_str()).collect()
             }

@@ -1,4 +1,4 @@
-//! The goal: the wanted root, from "not seen" to "handed over".
+//! The goal: the wanted root, then its `/usr` if that is separate, from "not seen" to "handed over".
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,9 @@ use cmdline::Plan;
 use cmdline::plan::RootSpec;
 
 use crate::assemble::ata_raid::external;
-use crate::command::MountRequest;
+use crate::command::{MountRequest, Mountpoint};
 use crate::event::{CommandId, DevName, Failure};
+use crate::fstab::Entry;
 use crate::matching;
 use crate::table::{Device, Table};
 
@@ -31,6 +32,10 @@ pub enum Stage {
 /// The wanted root.
 #[derive(Debug, Clone)]
 pub struct Goal {
+    /// What is to be mounted.
+    pub mountpoint: Mountpoint,
+    /// What the fstab of the mounted root says about `/usr`, until that is the goal.
+    pub usr: Option<Box<Entry>>,
     /// Where the way has come.
     pub stage: Stage,
     /// Devices that matched and could not be mounted.
@@ -58,8 +63,10 @@ fn is_on(table: &Table, device: &Device, name: &str) -> bool {
 impl Goal {
     /// A goal that nothing was done for yet.
     #[must_use]
-    pub fn new() -> Goal {
+    pub fn new(mountpoint: Mountpoint) -> Goal {
         Goal {
+            mountpoint,
+            usr: None,
             stage: Stage::Wanted,
             failures: BTreeMap::new(),
             handover_failure: None,
@@ -83,7 +90,11 @@ impl Goal {
     pub fn matches<'a>(&self, plan: &Plan, table: &'a Table) -> Vec<&'a Device> {
         let Some(spec) = self.spec(plan) else { return Vec::new() };
         // Whoever names another device by hand sees what it is.
-        let verified = if self.by_hand.is_none() { plan.verity.verified_root() } else { None };
+        let verified = match self.mountpoint {
+            _ if self.by_hand.is_some() => None,
+            Mountpoint::Root => plan.verity.verified_root(),
+            Mountpoint::Usr => plan.verity.verified_usr(),
+        };
         let mut found: Vec<&Device> = table
             .iter()
             .filter(|device| device.is_free() && matching::is_named_by(&spec, device, table))
@@ -130,12 +141,6 @@ impl Goal {
             | Stage::Mounted(name)
             | Stage::Switching(_, name) => Some(name),
         }
-    }
-}
-
-impl Default for Goal {
-    fn default() -> Self {
-        Goal::new()
     }
 }
 
@@ -213,10 +218,11 @@ fn place(device: &Device) -> Option<(u64, u64)> {
     btrfs.or_else(|| member.bcachefs().map(|place| (u64::from(place.index), u64::from(place.devices))))
 }
 
-/// The request that mounts a device as root.
+/// The request that mounts a device.
 #[must_use]
-pub fn mount_request(plan: &Plan, table: &Table, device: &Device) -> MountRequest {
+pub fn mount_request(plan: &Plan, table: &Table, device: &Device, mountpoint: Mountpoint) -> MountRequest {
     MountRequest {
+        mountpoint,
         device: device.name.clone(),
         members: members(table, device).into_iter().map(|member| member.name.clone()).collect(),
         missing: missing(table, device),

@@ -321,13 +321,13 @@ impl Boot {
                         Err(failure) => Event::Failed(id, failure),
                     });
                 }
-                Report::Command(born, id, result) if born == generation => self.events.push(match result {
-                    Ok(outcome) => Event::Done(id, outcome),
-                    Err(failure) => {
-                        self.mounting.take_if(|mounting| *mounting == id);
-                        Event::Failed(id, failure)
-                    }
-                }),
+                Report::Command(born, id, result) if born == generation => {
+                    self.mounting.take_if(|mounting| *mounting == id);
+                    self.events.push(match result {
+                        Ok(outcome) => Event::Done(id, outcome),
+                        Err(failure) => Event::Failed(id, failure),
+                    });
+                }
                 Report::Key(born, id, result) if born == generation => {
                     let event = match result {
                         Ok(Some(secret)) => Event::Done(id, Outcome::Secret(self.vault.keep(secret))),

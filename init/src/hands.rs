@@ -131,7 +131,7 @@ impl Boot {
             Action::StopAsking => self.stop_asking(),
             Action::Mount(request) => {
                 self.mounting = Some(id);
-                self.submit(id, move || mount_root::mount(&request));
+                self.submit_for(id, move || mount_root::mount(&request));
             }
             Action::SwitchRoot { init, args } => {
                 let volumes_on_md = self.volumes_on_md();

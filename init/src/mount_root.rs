@@ -1,4 +1,4 @@
-//! Mounting the root file system at `/sysroot`, once.
+//! Mounting the root file system at `/sysroot`, and its `/usr` if that is separate, once.
 
 use std::fs;
 use std::io;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cmdline::plan::Access;
 use engine::fstab;
 use engine::mount_options::MountOptions;
-use engine::{DevName, Failure, MarkedVolume, MountRequest};
+use engine::{DevName, Failure, MarkedVolume, MountRequest, Mountpoint, Outcome};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -20,13 +20,16 @@ use crate::new_root;
 /// Where root is mounted until the hand-off (the name that systemd's initrd interface gives it).
 pub const SYSROOT: &str = "/sysroot";
 
+/// Where its `/usr` is mounted, if that is separate.
+const USR: &str = "/sysroot/usr";
+
 /// Most bytes of the root's fstab that are read.
 const FSTAB_MAX: u64 = 256 << 10;
 
 /// Whether what is at [`SYSROOT`] was put there by [`mount`].
 static OURS: AtomicBool = AtomicBool::new(false);
 
-/// Mounts root at [`SYSROOT`].
+/// Mounts root at [`SYSROOT`], or `/usr` below it; tells what the root's fstab says about `/usr`.
 ///
 /// `ro` and `rw` on the command line decide. Without `rootflags=` the root's own `/etc/fstab` supplies the other options
 /// (if the request allows it), and also decides about read-only when neither word is there: root is then mounted
@@ -40,20 +43,21 @@ static OURS: AtomicBool = AtomicBool::new(false);
 /// # Errors
 ///
 /// What each type was refused for; nothing stays mounted.
-pub fn mount(request: &MountRequest) -> Result<(), Failure> {
-    let made_writable = make_writable(&request.volumes);
-    let request = &MountRequest {
-        device_read_only: request.device_read_only && !(made_writable && is_writable(&request.device)),
-        ..request.clone()
+pub fn mount(request: &MountRequest) -> Result<Outcome, Failure> {
+    make_writable(&request.volumes);
+    let protected = request.device_read_only && (request.volumes.is_empty() || !is_writable(&request.device));
+    let request = &MountRequest { device_read_only: protected, ..request.clone() };
+    let is_free = match request.mountpoint {
+        Mountpoint::Root => is_root_free()?,
+        Mountpoint::Usr => is_usr_free(&request.device)?,
     };
-    if is_mounted() {
-        if !OURS.load(Ordering::Relaxed) {
-            log::warn!("something was mounted on {SYSROOT} by hand; it is taken as the root file system");
-            return Ok(());
-        }
-        unmount()?;
+    if !is_free {
+        return Ok(Outcome::Done);
     }
-    fs::create_dir_all(SYSROOT).map_err(|error| os(format!("create {SYSROOT}"), &error))?;
+    let target = match request.mountpoint {
+        Mountpoint::Root => SYSROOT,
+        Mountpoint::Usr => USR,
+    };
     let btrfs = request.fstypes.iter().any(|fstype| fstype == "btrfs");
     let device = if request.members.is_empty() || btrfs {
         if !request.members.is_empty() {
@@ -83,29 +87,57 @@ pub fn mount(request: &MountRequest) -> Result<(), Failure> {
     } else if first.read_only.is_none() && ask_fstab {
         first.read_only = Some(true);
     }
-    let fstype = mount_first_that_takes(&device, &request.fstypes, &mut first)?;
-    OURS.store(true, Ordering::Relaxed);
+    let fstype = mount_first_that_takes(&device, target, &request.fstypes, &mut first)?;
+    if request.mountpoint == Mountpoint::Root {
+        OURS.store(true, Ordering::Relaxed);
+    }
     if btrfs
         && request.missing > 0
         && let Err(failure) = multi_device::survives(&request.members, request.missing)
     {
-        unmount()?;
+        unmount(target)?;
         return Err(failure);
     }
-    let settled = if ask_fstab { apply_fstab(request, options, first) } else { first };
+    let table = (request.mountpoint == Mountpoint::Root).then(read_fstab).unwrap_or_default();
+    let settled = if ask_fstab { apply_fstab(&table, request, options, first) } else { first };
     let access = if settled.read_only == Some(true) { "read-only" } else { "read-write" };
-    log::info!("root is {device}: {fstype}, {access}");
-    Ok(())
+    log::info!("{} is {device}: {fstype}, {access}", request.mountpoint);
+    Ok(fstab::usr_entry(&table).map_or(Outcome::Done, |entry| Outcome::Usr(Box::new(entry))))
+}
+
+/// Whether root is to be mounted by us.
+fn is_root_free() -> Result<bool, Failure> {
+    if is_mount(SYSROOT, "/") {
+        if !OURS.load(Ordering::Relaxed) {
+            log::warn!("something was mounted on {SYSROOT} by hand; it is taken as the root file system");
+            return Ok(false);
+        }
+        unmount(SYSROOT)?;
+    }
+    fs::create_dir_all(SYSROOT).map_err(|error| os(format!("create {SYSROOT}"), &error))?;
+    Ok(true)
+}
+
+/// Whether `/usr` is to be mounted by us.
+fn is_usr_free(device: &DevName) -> Result<bool, Failure> {
+    // A link may lead out of the root.
+    if !fs::symlink_metadata(USR).is_ok_and(|about| about.is_dir()) {
+        return Err(Failure::Other(format!("the root has no directory /usr to mount {device} on")));
+    }
+    let by_hand = is_mount(USR, SYSROOT);
+    if by_hand {
+        log::warn!("something was mounted on {USR} by hand; it is taken as /usr");
+    }
+    Ok(!by_hand)
 }
 
 /// Makes BIOS RAID volumes writable; one that cannot be is no reason not to mount what is on it.
-fn make_writable(volumes: &[MarkedVolume]) -> bool {
+fn make_writable(volumes: &[MarkedVolume]) {
     for volume in volumes {
         if let Err(failure) = external_md::make_writable(volume) {
             log::error!("{} stays read-only until mdmon of the real root runs: {failure}", volume.array);
         }
     }
-    !volumes.is_empty()
 }
 
 fn is_writable(device: &DevName) -> bool {
@@ -114,24 +146,25 @@ fn is_writable(device: &DevName) -> bool {
 }
 
 /// Lazily, since a rescue shell may stand in it.
-fn unmount() -> Result<(), Failure> {
-    rustix::mount::unmount(SYSROOT, rustix::mount::UnmountFlags::DETACH)
-        .map_err(|errno| Failure::Os { what: format!("unmount {SYSROOT}"), errno: errno.raw_os_error() })
+fn unmount(target: &str) -> Result<(), Failure> {
+    rustix::mount::unmount(target, rustix::mount::UnmountFlags::DETACH)
+        .map_err(|errno| Failure::Os { what: format!("unmount {target}"), errno: errno.raw_os_error() })
 }
 
-fn is_mounted() -> bool {
-    let (Ok(here), Ok(above)) = (rustix::fs::stat(SYSROOT), rustix::fs::stat("/")) else { return false };
+fn is_mount(target: &str, above: &str) -> bool {
+    let (Ok(here), Ok(above)) = (rustix::fs::stat(target), rustix::fs::stat(above)) else { return false };
     here.st_dev != above.st_dev
 }
 
 fn mount_first_that_takes(
     device: &str,
+    target: &str,
     types: &[String],
     options: &mut MountOptions,
 ) -> Result<String, Failure> {
     let mut refusals: Vec<Refusal> = Vec::new();
     for fstype in types {
-        match mount_one(device, fstype, options) {
+        match mount_one(device, target, fstype, options) {
             Ok(()) => return Ok(fstype.clone()),
             Err(refusal)
                 if matches!(refusal.errno, Errno::ROFS | Errno::ACCESS)
@@ -143,7 +176,7 @@ fn mount_first_that_takes(
                     refusal.errno
                 );
                 options.read_only = Some(true);
-                match mount_one(device, fstype, options) {
+                match mount_one(device, target, fstype, options) {
                     Ok(()) => return Ok(fstype.clone()),
                     Err(refusal) => refusals.push(refusal),
                 }
@@ -164,33 +197,35 @@ fn mount_first_that_takes(
     }
 }
 
-fn mount_one(device: &str, fstype: &str, options: &MountOptions) -> Result<(), Refusal> {
+fn mount_one(device: &str, target: &str, fstype: &str, options: &MountOptions) -> Result<(), Refusal> {
     match fs_context::mount_detached(device, fstype, options) {
-        Ok(mounted) => fs_context::attach(mounted.as_fd(), SYSROOT).map_err(|errno| Refusal {
-            what: format!("attach {device} at {SYSROOT}"),
+        Ok(mounted) => fs_context::attach(mounted.as_fd(), target).map_err(|errno| Refusal {
+            what: format!("attach {device} at {target}"),
             errno,
             said: Vec::new(),
         }),
         Err(refusal) if refusal.errno == Errno::NOSYS => {
-            fs_context::mount_at(device, SYSROOT, fstype, options)
+            fs_context::mount_at(device, target, fstype, options)
         }
         Err(refusal) => Err(refusal),
     }
 }
 
-/// Brings the mount from `now` to what the root's fstab leaves or adds to `asked`; gives the options in force.
-fn apply_fstab(request: &MountRequest, asked: MountOptions, now: MountOptions) -> MountOptions {
+/// The fstab of the mounted root; empty if it has none that may be used.
+fn read_fstab() -> String {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let text = rustix::fs::open(SYSROOT, flags, Mode::empty())
         .map_err(io::Error::from)
         .and_then(|root| new_root::read_text(root, "/etc/fstab", FSTAB_MAX, true));
-    let entry = match text {
-        Ok(text) => fstab::root_entry(&text),
-        Err(error) => {
-            log::debug!("the root's /etc/fstab is not used: {error}");
-            None
-        }
-    };
+    text.unwrap_or_else(|error| {
+        log::debug!("the root's /etc/fstab is not used: {error}");
+        String::new()
+    })
+}
+
+/// Brings the mount from `now` to what the root's fstab leaves or adds to `asked`; gives the options in force.
+fn apply_fstab(table: &str, request: &MountRequest, asked: MountOptions, now: MountOptions) -> MountOptions {
+    let entry = fstab::root_entry(table);
     let wanted = wanted_options(entry.as_ref(), request, asked);
     if wanted == now {
         return wanted;
@@ -247,6 +282,7 @@ mod tests {
 
     fn request(flags: Option<&str>, access: Option<Access>, device_read_only: bool) -> MountRequest {
         MountRequest {
+            mountpoint: Mountpoint::Root,
             device: DevName::from("vda1"),
             members: Vec::new(),
             missing: 0,

@@ -1,7 +1,7 @@
 //! Root, its options, its init, and automatic assembly.
 
 use super::{Expected, Family, Kind, Row, SetText, means, old};
-use crate::plan::Access;
+use crate::plan::{Access, RootSpec};
 use crate::root::root_spec;
 
 const F: Family = Family::Root;
@@ -23,10 +23,28 @@ const INIT: SetText = |plan, value| {
 };
 
 const FSTYPE: SetText = |plan, value| {
-    plan.root.fstype =
-        value.split(',').filter(|t| !t.is_empty() && *t != "auto").map(str::to_owned).collect();
+    plan.root.fstype = fstypes(value);
     Ok(())
 };
+
+const USR: SetText = |plan, value| {
+    plan.usr.spec = Some(root_spec(value)).filter(|spec| !matches!(spec, RootSpec::Unsupported(_)));
+    if plan.usr.spec.is_none() { Err(DEVICE) } else { Ok(()) }
+};
+
+const USR_FSTYPE: SetText = |plan, value| {
+    plan.usr.fstype = fstypes(value);
+    Ok(())
+};
+
+const USR_FLAGS: SetText = |plan, value| {
+    plan.usr.flags = Some(value.to_owned());
+    Ok(())
+};
+
+fn fstypes(value: &str) -> Vec<String> {
+    value.split(',').filter(|name| !name.is_empty() && *name != "auto").map(str::to_owned).collect()
+}
 
 const FLAGS: SetText = |plan, value| {
     plan.root.flags = Some(value.to_owned());
@@ -142,9 +160,22 @@ pub(super) static ROWS: &[Row] = &[
     Row::later("root.journaldev", Kind::Text(None), "External journal device of an XFS root.")
         .syntax("/dev/NAME")
         .family(F),
-    Row::later("mount.usr", Kind::Text(None), "Device of a separate `/usr`.").syntax(DEVICE).family(F),
-    Row::later("mount.usrfstype", Kind::Text(None), "File-system type of a separate `/usr`.").syntax("TYPE").family(F),
-    Row::later("mount.usrflags", Kind::Text(None), "Mount options of a separate `/usr`.").syntax("OPTIONS").family(F),
+    Row::done(
+        "mount.usr",
+        Kind::Text(Some(USR)),
+        "Device of a separate `/usr`, which is mounted before the hand-over; `ro` and `rw` hold for it, too.",
+    )
+    .syntax(DEVICE)
+    .absent("the verity device of `usrhash`, else what the root's fstab says")
+    .family(F),
+    Row::done("mount.usrfstype", Kind::Text(Some(USR_FSTYPE)), "File-system type of that `/usr`.")
+        .syntax("TYPE[,TYPE...]")
+        .absent("what probing finds")
+        .family(F),
+    Row::done("mount.usrflags", Kind::Text(Some(USR_FLAGS)), "Mount options of that `/usr`.")
+        .syntax("OPTION[,OPTION...]")
+        .absent("none")
+        .family(F),
     Row::passed("rd.skipfsck", "No file system is checked in the initramfs, so there is nothing to skip.")
         .family(F)
         .must(),

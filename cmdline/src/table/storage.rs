@@ -153,7 +153,7 @@ pub(super) static ROWS: &[Row] = &[
     Row::done(
         "usrhash",
         Kind::Text(Some(|plan, value| verity::root_hash(&mut plan.verity.usr, value))),
-        "As `roothash`, for `/usr`: `/dev/mapper/usr` is made as soon as its devices are there; it is not waited for, and mounting it is left to the real root.",
+        "As `roothash`, for `/usr`: `/dev/mapper/usr` is made and mounted at the root's `/usr`, unless `mount.usr` names another device.",
     )
     .syntax("hex digits")
     .family(F),

@@ -4,6 +4,7 @@ use cmdline::plan::RootSpec;
 use ondisk::{Kind, Signature};
 
 use crate::assemble::View;
+use crate::command::Mountpoint;
 use crate::event::{DriverFacts, Failure};
 use crate::matching;
 use crate::root::Goal;
@@ -30,7 +31,7 @@ pub fn for_goal(view: View<'_>, goal: &Goal, drivers: &DriverFacts) -> Vec<Strin
                 "name the root by UUID=, LABEL=, PARTUUID=, PARTLABEL= or a path below /dev".to_owned(),
             );
         }
-        Some(spec) => remedies.extend(mistaken(view, &spec)),
+        Some(spec) => remedies.extend(mistaken(view, &spec, goal.mountpoint)),
     }
     let driverless = drivers.driverless.iter().filter(|device| storage_kind(&device.modalias).is_some());
     for device in driverless {
@@ -64,7 +65,12 @@ pub fn for_goal(view: View<'_>, goal: &Goal, drivers: &DriverFacts) -> Vec<Strin
             continue;
         }
         remedies.push(match failure {
-            Failure::Os { .. } => format!("check {name} with fsck, and rootfstype= and rootflags="),
+            Failure::Os { .. } => match goal.mountpoint {
+                Mountpoint::Root => format!("check {name} with fsck, and rootfstype= and rootflags="),
+                Mountpoint::Usr => {
+                    format!("check {name} with fsck, and its line in the root's fstab or mount.usrflags=")
+                }
+            },
             _ => format!("check {name}: {failure}"),
         });
     }
@@ -72,14 +78,19 @@ pub fn for_goal(view: View<'_>, goal: &Goal, drivers: &DriverFacts) -> Vec<Strin
         remedies.push(if view.table.iter().next().is_none() {
             "check that the disk is connected and that the image has its driver".to_owned()
         } else {
-            "compare root= with the devices listed above, and check that no disk is missing".to_owned()
+            let source = match goal.mountpoint {
+                Mountpoint::Root => "root=",
+                Mountpoint::Usr => "mount.usr=, or the line for /usr in the root's fstab,",
+            };
+            format!("compare {source} with the devices listed above, and check that no disk is missing")
         });
     }
     remedies
 }
 
 /// Ids that were given under the wrong name, or nearly right.
-fn mistaken(view: View<'_>, spec: &RootSpec) -> Vec<String> {
+fn mistaken(view: View<'_>, spec: &RootSpec, mountpoint: Mountpoint) -> Vec<String> {
+    let word = mountpoint.word();
     let mut remedies = Vec::new();
     for device in view.table.iter() {
         let signature = device.signature();
@@ -95,22 +106,24 @@ fn mistaken(view: View<'_>, spec: &RootSpec) -> Vec<String> {
                 remedies.extend(unfit(device));
                 continue;
             }
-            RootSpec::Uuid(typed) if same(partuuid, typed) => Some(format!("root=PARTUUID={typed}")),
-            RootSpec::PartUuid { uuid: typed, .. } if same(uuid, typed) => Some(format!("root=UUID={typed}")),
+            RootSpec::Uuid(typed) if same(partuuid, typed) => Some(format!("{word}PARTUUID={typed}")),
+            RootSpec::PartUuid { uuid: typed, .. } if same(uuid, typed) => {
+                Some(format!("{word}UUID={typed}"))
+            }
             RootSpec::Label(typed) if same(partlabel, typed) => {
-                partlabel.map(|label| format!("root=PARTLABEL={label}"))
+                partlabel.map(|label| format!("{word}PARTLABEL={label}"))
             }
             RootSpec::PartLabel(typed) if same(label.as_deref(), typed) => {
-                label.as_deref().map(|label| format!("root=LABEL={label}"))
+                label.as_deref().map(|label| format!("{word}LABEL={label}"))
             }
             RootSpec::Label(typed) if same(label.as_deref(), typed) && label.as_deref() != Some(typed) => {
-                label.as_deref().map(|label| format!("root=LABEL={label}"))
+                label.as_deref().map(|label| format!("{word}LABEL={label}"))
             }
             RootSpec::Uuid(typed) => {
-                uuid.filter(|seen| is_near(seen, typed)).map(|seen| format!("root=UUID={seen}"))
+                uuid.filter(|seen| is_near(seen, typed)).map(|seen| format!("{word}UUID={seen}"))
             }
             RootSpec::PartUuid { uuid: typed, .. } => {
-                partuuid.filter(|seen| is_near(seen, typed)).map(|seen| format!("root=PARTUUID={seen}"))
+                partuuid.filter(|seen| is_near(seen, typed)).map(|seen| format!("{word}PARTUUID={seen}"))
             }
             _ => None,
         };
@@ -124,8 +137,8 @@ fn mistaken(view: View<'_>, spec: &RootSpec) -> Vec<String> {
         }
         remedies.extend(only_file_system(view).map(|device| {
             match device.signature().and_then(|one| one.uuid.as_ref()) {
-                Some(uuid) => format!("root=UUID={uuid} ({} holds the only file system seen)", device.name),
-                None => format!("root=/dev/{} (it holds the only file system seen)", device.name),
+                Some(uuid) => format!("{word}UUID={uuid} ({} holds the only file system seen)", device.name),
+                None => format!("{word}/dev/{} (it holds the only file system seen)", device.name),
             }
         }));
     }

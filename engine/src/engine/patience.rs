@@ -4,7 +4,7 @@ use cmdline::plan::{EmergencyAction, FailurePlan, Patience};
 
 use super::{Actions, Engine, FIRST_WORD, LAST_HOPE, OTHER_DRIVERS, QUIET, SECOND_WORD, STALLED, StopReason};
 use crate::assemble::Hold;
-use crate::command::{Action, GiveUp, Loudness};
+use crate::command::{Action, GiveUp, Loudness, Mountpoint};
 use crate::root::Stage;
 use crate::time::Moment;
 
@@ -95,7 +95,8 @@ impl Engine {
             Patience::Total(limit) => now >= self.started.after(limit),
             _ => false,
         };
-        if out_of_time || self.goal.by_hand.is_some() {
+        // What was named has been waited for before root was mounted.
+        if out_of_time || self.goal.by_hand.is_some() || self.goal.mountpoint == Mountpoint::Usr {
             return false;
         }
         let view = self.view(now);

@@ -4,12 +4,13 @@ use cmdline::plan::BreakPoint;
 
 use super::{Actions, Engine, LAST_HOPE};
 use crate::assemble::Requests;
-use crate::command::{Action, Loudness};
+use crate::command::{Action, Loudness, Mountpoint};
 use crate::event::{DevName, Failure};
 use crate::matching;
-use crate::root::{self, Stage};
+use crate::root::{self, Goal, Stage};
 use crate::table::Knowledge;
 use crate::time::Moment;
+use crate::usr::{self, Usr};
 
 impl Engine {
     /// Takes the next break point up to and including `last`; true when none of them holds the boot.
@@ -83,6 +84,9 @@ impl Engine {
             if self.goal.replaced_meanwhile && !self.is_right_after_all(now, &name) {
                 return;
             }
+            if self.turn_to_usr(actions) {
+                return self.pursue(now, actions);
+            }
             let mut assemblers = std::mem::take(&mut self.assemblers);
             let mut next = self.next_command;
             let view = self.view(now);
@@ -100,6 +104,22 @@ impl Engine {
             let action = Action::SwitchRoot { init: root.init.clone(), args: root.init_args.clone() };
             let id = self.ask(actions, action);
             self.goal.stage = Stage::Switching(id, name);
+        }
+    }
+
+    /// Once root is mounted: makes a `/usr` of its own the goal. Most roots need theirs to be handed over to.
+    fn turn_to_usr(&mut self, actions: &mut Actions) -> bool {
+        match usr::wanted(&mut self.plan, self.goal.usr.take()) {
+            Usr::None => false,
+            Usr::Left(why) => {
+                self.ask(actions, Action::Say(Loudness::Warning, why));
+                false
+            }
+            Usr::Wanted(plan) => {
+                self.plan.root = plan;
+                self.goal = Goal::new(Mountpoint::Usr);
+                true
+            }
         }
     }
 
@@ -136,7 +156,8 @@ impl Engine {
     /// Mounts the device that was found, unless it has become another while its driver was being loaded.
     fn mount(&mut self, name: &DevName, actions: &mut Actions) {
         let still = self.goal.mountable(&self.plan, &self.table).find(|device| device.name == *name);
-        let request = still.map(|device| root::mount_request(&self.plan, &self.table, device));
+        let request =
+            still.map(|device| root::mount_request(&self.plan, &self.table, device, self.goal.mountpoint));
         match request.filter(|request| request.fstypes == self.goal.fstypes) {
             Some(request) => {
                 let id = self.ask(actions, Action::Mount(request));
@@ -165,7 +186,7 @@ impl Engine {
         let read = device.is_some_and(|device| device.facts.parent.as_ref().is_none_or(settled));
         if (read || now >= self.last_change.after(LAST_HOPE)) && self.goal.handover_failure.is_none() {
             self.goal.handover_failure = Some(Failure::Other(format!(
-                "{name} was taken away while it was being mounted, so that what is mounted may not be the wanted root"
+                "{name} was taken away while it was being mounted, so that what is mounted may not be what was wanted"
             )));
         }
         false
@@ -186,7 +207,8 @@ impl Engine {
             return;
         }
         let text = format!(
-            "root= also names {}; {} is used and nothing else touched. Give one of them a new UUID or label",
+            "what is wanted as {} is also on {}; {} is used and nothing else touched. Give one of them a new UUID or label",
+            self.goal.mountpoint,
             matching::join_names(others.iter()),
             chosen.name
         );

@@ -1,7 +1,7 @@
 //! Lines back to events.
 
 use super::{
-    CommandId, Content, DevName, DeviceFacts, DmFacts, DriverFacts, Driverless, Event, Failure, KINDS,
+    CommandId, Content, DevName, DeviceFacts, DmFacts, DriverFacts, Driverless, Entry, Event, Failure, KINDS,
     MdFacts, Moment, Outcome, Partition, PartitionTable, ScsiFacts, SecretId, Signature,
 };
 
@@ -70,6 +70,12 @@ fn event<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Event> {
                 Some("member") => {
                     let member = serde_json::from_str(&text(words.next()?)?).ok()?;
                     Event::Done(id, Outcome::Member(Box::new(member)))
+                }
+                Some("usr") => {
+                    let mut field = || text(words.next()?);
+                    let (source, target, fstype, options) = (field()?, field()?, field()?, field()?);
+                    let pass = words.next()?.parse().ok()?;
+                    Event::Done(id, Outcome::Usr(Box::new(Entry { source, target, fstype, options, pass })))
                 }
                 Some("secret") => Event::Done(id, Outcome::Secret(SecretId(words.next()?.parse().ok()?))),
                 Some(_) => return None,
