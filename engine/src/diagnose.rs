@@ -58,6 +58,9 @@ pub fn explain(
     remedies.extend(assemblers.iter().flat_map(|one| one.remedies(view)));
     let headline = match stopped {
         Some(reason) => format!("cannot reach {}: {}", goal.mountpoint, why(view, goal, reason, &wanted)),
+        None if matches!(goal.stage, Stage::Mounted(_)) => {
+            format!("{} is mounted; the hand-over waits for what was begun to be finished", goal.mountpoint)
+        }
         None => format!("{} is not reached yet: {wanted}, {}", goal.mountpoint, progress(goal)),
     };
     Explanation { headline, tree, remedies }

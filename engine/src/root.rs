@@ -7,7 +7,7 @@ use cmdline::plan::RootSpec;
 
 use crate::assemble::ata_raid::external;
 use crate::command::{MountRequest, Mountpoint};
-use crate::event::{CommandId, DevName, Failure};
+use crate::event::{CommandId, DevName, DmFacts, Failure};
 use crate::fstab::Entry;
 use crate::matching;
 use crate::table::{Device, Table};
@@ -54,9 +54,10 @@ pub struct Goal {
     pub degraded: bool,
 }
 
-/// Whether a device lies on the mapping of this name, or is that.
+/// Whether a device lies on the verity mapping of this name, or is that.
 fn is_on(table: &Table, device: &Device, name: &str) -> bool {
-    let is_it = |device: &&Device| device.facts.dm.as_ref().is_some_and(|dm| dm.name == name);
+    let verity = |dm: &DmFacts| dm.name == name && dm.uuid.starts_with("CRYPT-VERITY-");
+    let is_it = |device: &&Device| device.facts.dm.as_ref().is_some_and(verity);
     table.stack(device).iter().any(is_it)
 }
 

@@ -48,7 +48,7 @@ mod tests {
 
     use super::*;
     use crate::command::{Action, Mountpoint};
-    use crate::event::{Failure, Outcome};
+    use crate::event::{DeviceFacts, DmFacts, Failure, Outcome};
     use crate::fstab;
     use crate::script::{Script, content, is_mount, is_open, is_rescue, is_switch, mounted, plan, uuid};
 
@@ -152,6 +152,16 @@ mod tests {
         plan.usr.spec = Some(uuid("usr"));
         let (mut script, actions) = after_root(plan, "");
         assert!(!actions.iter().any(|one| is_mount(one) || is_switch(one)));
-        assert_eq!(mounted(&script.mapping("dm-0", "usr", "sdb", content(Kind::Xfs, "usr"))), ["dm-0"]);
+        let dm = |uuid: &str| DmFacts { name: "usr".to_owned(), uuid: format!("CRYPT-{uuid}-usr") };
+        for (name, uuid, wanted) in [("dm-0", "LUKS2", vec![]), ("dm-1", "VERITY", vec!["dm-1"])] {
+            let facts = DeviceFacts {
+                size: 1 << 30,
+                sector_size: 512,
+                dm: Some(dm(uuid)),
+                slaves: vec!["sdb".into()],
+                ..DeviceFacts::default()
+            };
+            assert_eq!(mounted(&script.add(name, facts, content(Kind::Xfs, "usr"))), wanted);
+        }
     }
 }

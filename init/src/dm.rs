@@ -78,7 +78,7 @@ pub fn resume(name: &str, read_ahead: ReadAhead) -> Result<Outcome, Failure> {
 ///
 /// # Errors
 ///
-/// What the kernel said; the old table is in force then.
+/// What the kernel said; the old table is in force then, and the log says so.
 pub fn reload(device: &DmDevice) -> Result<Outcome, Failure> {
     let DmDevice { name, targets, read_only, .. } = device;
     let dm = DM::new().map_err(|error| refuse("open device-mapper's control node", name, &error))?;
@@ -90,7 +90,13 @@ pub fn reload(device: &DmDevice) -> Result<Outcome, Failure> {
     let pause = DmFlags::DM_SUSPEND | DmFlags::DM_NOFLUSH | DmFlags::DM_SKIP_LOCKFS;
     dm.device_suspend(&id, DmOptions::default().set_flags(pause))
         .map_err(|error| refuse("suspend", name, &error))?;
-    start(&dm, named, ReadAhead::Kernel)?;
+    if let Err(failure) = start(&dm, named, ReadAhead::Kernel) {
+        // The kernel has dropped the new table and left the device suspended: all I/O would wait for ever.
+        let resumed = dm.device_suspend(&id, DmOptions::default());
+        let state = if resumed.is_ok() { "its old table stays" } else { "it is suspended" };
+        log::error!("{failure}; {state}: look at the paths with multipath -ll");
+        return Err(failure);
+    }
     Ok(Outcome::Done)
 }
 

@@ -19,8 +19,10 @@ enum State {
     Asked(CommandId),
     /// The kernel has it.
     Registered,
-    /// The kernel was told to start it without its cache.
-    Alone,
+    /// The kernel is told to start it without its cache.
+    Alone(CommandId),
+    /// It has been started without.
+    Started,
     Failed(String),
 }
 
@@ -111,8 +113,8 @@ impl Assembler for Bcache {
             let text =
                 format!("the cache set {set} of {name} is missing; {name} is clean and starts without it");
             requests.ask(Action::Say(Loudness::Warning, text));
-            requests.ask(Action::StartBcache(name.clone(), true));
-            self.parts.insert(name.clone(), State::Alone);
+            let id = requests.ask(Action::StartBcache(name.clone(), true));
+            self.parts.insert(name.clone(), State::Alone(id));
         }
     }
 
@@ -122,10 +124,13 @@ impl Assembler for Bcache {
             self.driver = Driver::Ready;
             return true;
         }
-        let Some(state) = self.parts.values_mut().find(|state| **state == State::Asked(id)) else {
+        let asked =
+            |state: &&mut State| matches!(**state, State::Asked(one) | State::Alone(one) if one == id);
+        let Some(state) = self.parts.values_mut().find(asked) else {
             return false;
         };
         *state = match result {
+            Ok(_) if *state == State::Alone(id) => State::Started,
             Ok(_) => State::Registered,
             Err(failure) => State::Failed(failure.to_string()),
         };
@@ -142,7 +147,7 @@ impl Assembler for Bcache {
 
     fn is_busy(&self) -> bool {
         matches!(self.driver, Driver::Asked(_))
-            || self.parts.values().any(|state| matches!(state, State::Asked(_)))
+            || self.parts.values().any(|state| matches!(state, State::Asked(_) | State::Alone(_)))
     }
 
     fn deadline(&self) -> Option<Moment> {
@@ -260,6 +265,10 @@ mod tests {
         );
         assert_eq!(started(&script.wait(2000)), [("sda", true)]);
         assert!(started(&script.wait(20_000)).is_empty(), "once");
+        script.answer(is_start, Err(Failure::Other("no".into())));
+        let why = script.engine.explain(Moment(script.now)).to_string();
+        assert!(why.contains("bcache does not take sda: no"), "{why}");
+        assert_eq!(started(&script.tell(crate::Event::Retry)), [("sda", false)]);
     }
 
     #[test]

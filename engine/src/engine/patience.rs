@@ -57,6 +57,11 @@ impl Engine {
         now >= self.last_change.after(STALLED)
     }
 
+    /// Whether an assembler is at work on what it has begun.
+    pub(super) fn is_finishing(&self) -> bool {
+        self.assemblers.iter().any(|one| one.is_busy())
+    }
+
     /// Whether something is under way that may bring what is missing. Not a question that nobody has asked for on the
     /// command line: there may be nobody to answer it.
     pub(super) fn is_at_work(&self, now: Moment) -> bool {
@@ -137,7 +142,8 @@ impl Engine {
             return;
         }
         self.words_said = words;
-        if !matches!(self.goal.stage, Stage::Mounted(_) | Stage::Switching(..)) {
+        let done = matches!(self.goal.stage, Stage::Mounted(_)) && !self.is_finishing();
+        if !done && !matches!(self.goal.stage, Stage::Switching(..)) {
             let explanation = self.explain(now);
             self.ask(actions, Action::Explain(loudness, explanation));
         }

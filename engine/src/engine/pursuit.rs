@@ -95,8 +95,10 @@ impl Engine {
             self.next_command = next;
             self.assemblers = assemblers;
             // A mapping that is half made must not be left behind.
-            let busy = self.assemblers.iter().any(|one| one.is_busy());
-            if busy || self.goal.handover_failure.is_some() || !self.pass(now, BreakPoint::Cleanup, actions) {
+            if self.is_finishing()
+                || self.goal.handover_failure.is_some()
+                || !self.pass(now, BreakPoint::Cleanup, actions)
+            {
                 return;
             }
             self.stop_asking(actions);

@@ -166,13 +166,27 @@ impl<'a> Group<'a> {
                 ),
             ));
         }
+        // A guest's disk that is a volume may well hold a group named as the host's: that is no reason to lose the host.
+        let nested = self.is_nested();
         let twin = groups.iter().find(|other| {
-            other.vg.name == *name && other.vg.id != self.vg.id && other.not_ours(conf).is_none()
+            other.vg.name == *name
+                && other.vg.id != self.vg.id
+                && other.not_ours(conf).is_none()
+                && (nested || !other.is_nested())
         })?;
         Some((
             format!("there are two groups of this name, with the ids {} and {}", self.vg.id, twin.vg.id),
             format!("detach one of the two, or rename one: vgrename {} NEWNAME", twin.vg.id),
         ))
+    }
+
+    /// Whether all that was seen of it lies on volumes of other groups.
+    fn is_nested(&self) -> bool {
+        let on_volume = |device: &&Device| {
+            let uuid = device.facts.dm.as_ref().map_or("", |dm| dm.uuid.as_str());
+            uuid.starts_with("LVM-") || uuid.contains("-LVM-")
+        };
+        self.members.iter().flatten().all(on_volume)
     }
 
     fn not_ours(&self, conf: &LvmConf) -> Option<(String, String)> {

@@ -454,6 +454,32 @@ fn copies_of_a_pv_and_of_a_name() {
     assert!(created(&script.disk("sdb", pv('b', Some(&both)))).is_empty());
     assert!(why(&script).contains("there are two groups of this name"), "{}", why(&script));
     assert!(why(&script).contains("vgrename"), "{}", why(&script));
+
+    // A guest's disk in a volume of the host does not cost the host its root.
+    let host = group("vg", 'v', 1, "ab", &[("guest", 0), ("root", 0)]);
+    let mut script = self::script("root=/dev/vg/root");
+    script.disk("sda", pv('a', Some(&host)));
+    let guest = DeviceFacts {
+        major: 253,
+        size: 1 << 30,
+        sector_size: 512,
+        dm: Some(DmFacts { name: "vg-guest".into(), uuid: "LVM-x".into() }),
+        ..DeviceFacts::default()
+    };
+    assert!(created(&script.add("dm-9", guest, pv('c', Some(&twin)))).is_empty());
+    assert_eq!(created(&script.disk("sdb", pv('b', Some(&host)))), ["vg-root"]);
+}
+
+#[test]
+fn a_segment_with_an_unknown_flag_is_not_made() {
+    let mut vg = group("vg", 'v', 1, "a", &[("root", 0)]);
+    for (flag, made) in [("METADATA_FORMAT", true), ("NEW_ONE", false)] {
+        vg.lvs[0].segments[0].kind_flags = vec![flag.to_owned()];
+        let mut script = script("root=/dev/vg/root");
+        let actions = [script.disk("sda", pv('a', Some(&vg))), script.wait(2_000)].concat();
+        assert_eq!(!created(&actions).is_empty(), made, "{flag}");
+        assert!(made || why(&script).contains("striped+NEW_ONE"), "{}", why(&script));
+    }
 }
 
 #[test]

@@ -140,8 +140,14 @@ impl<'a> Builder<'_, 'a> {
         if kind == "cache-pool" {
             // Has no device of its own.
             let segment = group.first(lv).ok_or_else(|| group.broken(lv, "a pool without segments"))?;
-            self.add(group.named(lv, segment, "data")?, None, depth + 1)?;
-            return self.add(group.named(lv, segment, "metadata")?, None, depth + 1);
+            for part in [group.named(lv, segment, "data")?, group.named(lv, segment, "metadata")?] {
+                // Nothing below remembers such a pool: each one in another would double the work.
+                if group.kind(part) == kind {
+                    return Err(group.broken(lv, "a cache pool in a cache pool"));
+                }
+                self.add(part, None, depth + 1)?;
+            }
+            return Ok(());
         }
         let name = dm_name(&group.vg.name, &info.lv.name, layer);
         let mut layer = layer;

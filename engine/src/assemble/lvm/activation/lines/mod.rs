@@ -20,6 +20,19 @@ fn text(text: impl Into<String>) -> Part {
     Part::Text(text.into())
 }
 
+/// What may stand behind a segment's type (lvm2: lib/format_text/flags.c, `SEGTYPE_FLAG`). With any other word lvm2 takes
+/// the whole for a type that it does not know: the word says that readers which ignore it would be wrong.
+const FLAGS: [&str; 8] = [
+    "RESHAPE",
+    "RESHAPE_DATA_OFFSET",
+    "RESHAPE_DELTA_DISKS_PLUS",
+    "RESHAPE_DELTA_DISKS_MINUS",
+    "REMOVE_AFTER_RESHAPE",
+    "METADATA_FORMAT",
+    "CROP_METADATA",
+    "CACHE_USES_CACHEVOL",
+];
+
 /// Sectors that a move copies at a time, unless it has fewer (lvm2: raid_region_size, 2 MiB).
 const REGION: u64 = 4096;
 
@@ -33,7 +46,9 @@ impl<'a> Builder<'_, 'a> {
         depth: usize,
     ) -> Result<(), Refusal> {
         let length = self.length(lv, run)?;
+        let is_known = run.segment.kind_flags.iter().all(|flag| FLAGS.contains(&flag.as_str()));
         match run.segment.kind.as_str() {
+            _ if !is_known => Err(self.unknown(lv, run)),
             "striped" | "linear" => self.striped(lv, node, run, length, depth),
             "mirror" => self.mirror(lv, node, run, length, depth),
             "error" | "zero" => {
@@ -49,12 +64,14 @@ impl<'a> Builder<'_, 'a> {
             "vdo-pool" => self.vdo_pool(lv, node, run, depth),
             "vdo" => self.vdo(lv, node, run, length, depth),
             kind if raid::target(kind).is_some() => self.raid(lv, node, run, length, depth),
-            _ => {
-                let flags: String = run.segment.kind_flags.iter().map(|flag| format!("+{flag}")).collect();
-                let kind = format!("{}{flags}", run.segment.kind);
-                Err(Refusal::UnknownSegment { lv: self.group.name(lv).to_owned(), kind })
-            }
+            _ => Err(self.unknown(lv, run)),
         }
+    }
+
+    fn unknown(&self, lv: usize, run: Run<'a>) -> Refusal {
+        let flags: String = run.segment.kind_flags.iter().map(|flag| format!("+{flag}")).collect();
+        let kind = format!("{}{flags}", run.segment.kind);
+        Refusal::UnknownSegment { lv: self.group.name(lv).to_owned(), kind }
     }
 
     /// Length of a run in sectors, without what a RAID volume keeps free for reshaping.
