@@ -20,6 +20,7 @@ mod multipath;
 mod root_forms;
 mod stacks;
 mod timing;
+mod usr;
 mod verity;
 
 use crate::scenario::Scenario;
@@ -35,6 +36,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(crypt::scenarios());
     all.extend(luks::scenarios());
     all.extend(md::scenarios());
+    all.extend(usr::scenarios());
     all.extend(verity::scenarios());
     all.extend(multi_device::scenarios());
     all.extend(timing::scenarios());
