@@ -140,6 +140,26 @@ fn the_root_is_not_asked_a_passphrase_for_when_it_is_there() {
 }
 
 #[test]
+fn a_break_point_takes_the_question_back_and_its_end_asks_again() {
+    let mut plan = plan(uuid("root"));
+    plan.failure.breaks = vec![cmdline::plan::BreakPoint::PreMount];
+    let mut script = Script::new(plan);
+    script.disk("sda", luks());
+    assert!(script.wait(2_000).iter().any(is_ask));
+    let actions = script.disk("sdb", content(Kind::Ext4, "root"));
+    let order: Vec<bool> = actions
+        .iter()
+        .filter(|one| matches!(one, Action::StopAsking | Action::Break(_)))
+        .map(|one| *one == Action::StopAsking)
+        .collect();
+    assert_eq!(order, [true, false], "{actions:?}");
+    script.tell(Event::Continue);
+    let actions = script.answer(crate::script::is_mount, Err(Failure::Other("refused".into())));
+    let later = script.wait(2_000);
+    assert!(actions.iter().chain(&later).any(is_ask), "{actions:?} {later:?}");
+}
+
+#[test]
 fn wrong_passphrases_to_the_limit() {
     for (tab, limit) in [("", 5), (&*format!("x UUID={ID} none tries=2"), 2)] {
         let mut script = Script::with_image(explicit(ID), crypttab(tab));
