@@ -20,7 +20,7 @@ use crate::secret::{KEY_FILE_MAX, Secret};
 ///
 /// # Errors
 ///
-/// [`Failure::NoKeyFile`] when it does not exist; otherwise what the operating system said.
+/// [`Failure::NoKeyFile`] when it does not exist, otherwise [`Failure::BadKey`].
 pub fn read(path: &str, offset: u64, size: Option<u64>) -> Result<Secret, Failure> {
     let file = File::open(path).map_err(|error| missing_or(path, &error))?;
     read_open(file, path, offset, size)
@@ -30,7 +30,7 @@ pub fn read(path: &str, offset: u64, size: Option<u64>) -> Result<Secret, Failur
 ///
 /// # Errors
 ///
-/// What the operating system said.
+/// What the operating system said of the device; [`Failure::BadKey`] if it gives no key.
 pub fn read_from_raw(device: &str, offset: u64, size: Option<u64>) -> Result<Secret, Failure> {
     let file = File::open(device).map_err(|error| os(format!("open {device}"), &error))?;
     read_open(file, device, offset, size)
@@ -40,7 +40,7 @@ pub fn read_from_raw(device: &str, offset: u64, size: Option<u64>) -> Result<Sec
 ///
 /// # Errors
 ///
-/// [`Failure::NoKeyFile`] when it is not there, a mount's refusal, or what the operating system said.
+/// [`Failure::NoKeyFile`] when it is not there, [`Failure::BadKey`] when it cannot be used, or a mount's refusal.
 pub fn read_from_device(
     device: &str,
     fstype: &str,
@@ -56,7 +56,8 @@ pub fn read_from_device(
 ///
 /// # Errors
 ///
-/// [`Failure::NoKeyFile`] when it is not there, a mount's refusal, or what `work` said.
+/// [`Failure::NoKeyFile`] when it is not there, [`Failure::BadKey`] when it cannot be opened, a mount's refusal, or what
+/// `work` said.
 pub fn with_file<T>(
     device: &str,
     fstype: &str,
@@ -104,24 +105,29 @@ fn with_mount_point<T>(
     outcome
 }
 
-/// Reads straight into a buffer that never moves.
+/// Reads straight into a buffer that never moves. A file that is shorter than `size` is used as it is, as systemd does.
 fn read_open(mut file: File, path: &str, offset: u64, size: Option<u64>) -> Result<Secret, Failure> {
-    let failed = |error: io::Error| os(format!("read key file {path}"), &error);
+    let failed = |error: io::Error| unusable("read", path, &error);
     let about = file.metadata().map_err(failed)?;
     let length = if about.file_type().is_block_device() {
         file.seek(SeekFrom::End(0)).map_err(failed)?
     } else if about.is_file() {
         about.len()
     } else {
-        return Err(Failure::Other(format!("key file {path} is not a regular file")));
+        return Err(Failure::BadKey(format!(
+            "key file {path} is not a regular file; name a file or a block device"
+        )));
     };
     file.seek(SeekFrom::Start(offset)).map_err(failed)?;
     let there = length.saturating_sub(offset);
-    let wanted = usize::try_from(size.unwrap_or(there)).unwrap_or(usize::MAX);
+    let wanted = usize::try_from(size.map_or(there, |size| size.min(there))).unwrap_or(usize::MAX);
+    let unfit = |length: usize| {
+        Failure::BadKey(format!(
+            "key file {path} gives {length} bytes; a key has 1 to {KEY_FILE_MAX} (see keyfile-offset= and keyfile-size=)"
+        ))
+    };
     if wanted == 0 || wanted > KEY_FILE_MAX {
-        return Err(Failure::Other(format!(
-            "key file {path} would give {wanted} bytes; a key has 1 to {KEY_FILE_MAX} (see keyfile-offset= and keyfile-size=)"
-        )));
+        return Err(unfit(wanted));
     }
     let mut key = vec![0_u8; wanted];
     let mut filled = 0_usize;
@@ -138,17 +144,18 @@ fn read_open(mut file: File, path: &str, offset: u64, size: Option<u64>) -> Resu
     }
     key.truncate(filled);
     let key = Secret::from(key);
-    if filled < wanted {
-        return Err(Failure::Other(format!("key file {path} ends after {filled} of {wanted} bytes")));
-    }
-    Ok(key)
+    if key.is_empty() { Err(unfit(0)) } else { Ok(key) }
 }
 
 fn missing_or(path: &str, error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Failure::NoKeyFile(path.to_owned()),
-        _ => os(format!("open key file {path}"), error),
+        _ => unusable("open", path, error),
     }
+}
+
+fn unusable(verb: &str, path: &str, error: &io::Error) -> Failure {
+    Failure::BadKey(format!("cannot {verb} key file {path}: {error}; check what lies there"))
 }
 
 fn os(what: String, error: &io::Error) -> Failure {
@@ -168,11 +175,22 @@ mod tests {
         assert_eq!(get(0, None), Ok(b"\x00secret\n".to_vec()));
         assert_eq!(get(1, Some(6)), Ok(b"secret".to_vec()));
         assert_eq!(get(1, None), Ok(b"secret\n".to_vec()));
-        assert!(matches!(get(8, None), Err(Failure::Other(_))), "nothing is left");
-        assert!(matches!(get(4, Some(9)), Err(Failure::Other(_))), "shorter than asked");
-        assert!(matches!(get(0, Some(u64::MAX)), Err(Failure::Other(_))), "more than any key");
+        assert_eq!(get(4, Some(9)), Ok(b"ret\n".to_vec()), "shorter than asked");
+        assert_eq!(get(0, Some(u64::MAX)), Ok(b"\x00secret\n".to_vec()));
+        let bad = |got: Result<Vec<u8>, Failure>| {
+            assert!(matches!(&got, Err(Failure::BadKey(text)) if text.contains(path)), "{got:?}");
+        };
+        bad(get(8, None));
+        bad(get(9, Some(1)));
+        File::options().write(true).open(path).and_then(|file| file.set_len(9 << 20)).expect("enlarge");
+        bad(get(0, None));
+        assert_eq!(get(0, Some(7)), Ok(b"\x00secret".to_vec()));
+        fs::write(path, b"").expect("empty");
+        bad(get(0, None));
         fs::remove_file(path).expect("clean");
         assert_eq!(get(0, None), Err(Failure::NoKeyFile(path.to_owned())));
-        assert!(matches!(read("/", 0, None), Err(Failure::Other(_))), "a directory");
+        fs::create_dir(path).expect("a directory");
+        bad(get(0, None));
+        fs::remove_dir(path).expect("clean");
     }
 }

@@ -236,6 +236,30 @@ fn a_key_file_of_the_image_goes_first() {
 }
 
 #[test]
+fn a_key_file_that_cannot_be_used_leaves_the_next_key_and_the_passphrase() {
+    let mut plan = explicit(ID);
+    for path in ["/empty", "/good"] {
+        plan.luks.keys.push(key(path, KeyDevice::Initramfs, KeyTarget::All));
+    }
+    let mut script = Script::new(plan);
+    script.disk("sda", luks());
+    let bad = |path: &str| Err(Failure::BadKey(format!("key file {path} is empty")));
+    let said = |actions: &[Action], path: &str| {
+        let fits = |one: &Action| matches!(one, Action::Say(crate::Loudness::Error, text) if text.contains(path) && text.contains("sda"));
+        actions.iter().any(fits)
+    };
+    let actions = script.answer(is_open, bad("/empty"));
+    assert!(said(&actions, "/empty") && actions.iter().any(is_open), "{actions:?}");
+    let actions = script.answer(is_open, bad("/good"));
+    assert!(said(&actions, "/good"), "{actions:?}");
+    assert!(
+        asks(&actions)[0].1.as_deref().is_some_and(|note| note.contains("/good is empty")),
+        "{actions:?}"
+    );
+    assert_eq!(typed(&mut script, 1).len(), 1);
+}
+
+#[test]
 fn keys_are_for_the_container_that_they_name() {
     for (target, tried) in [
         (KeyTarget::All, true),
