@@ -16,6 +16,10 @@ use crate::fs_context;
 use crate::new_root;
 use crate::secret::{KEY_FILE_MAX, Secret};
 
+/// What every mount for a key is given. Kernels before 5.14 refuse `nosymfollow` with `EINVAL`; links cannot lead out of
+/// the mount anyway ([`new_root::open`]).
+const OPTIONS: &str = "ro,nosuid,nodev,noexec";
+
 /// Reads a key file of the initramfs: all of it, or the named part, byte for byte.
 ///
 /// # Errors
@@ -64,7 +68,7 @@ pub fn with_file<T>(
     path: &str,
     work: impl FnOnce(File) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let options = MountOptions::parse("ro,nosuid,nodev,noexec,nosymfollow");
+    let options = MountOptions::parse(OPTIONS);
     match fs_context::mount_detached(device, fstype, &options) {
         // An unattached mount goes away with its descriptor.
         Ok(mounted) => open_inside(mounted.as_fd(), path).and_then(work),
@@ -89,7 +93,7 @@ fn with_mount_point<T>(
 ) -> Result<T, Failure> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let point = format!("/run/rootward/key-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    let options = MountOptions::parse("ro,nosuid,nodev,noexec");
+    let options = MountOptions::parse(OPTIONS);
     fs::create_dir_all(&point).map_err(|error| os(format!("create {point}"), &error))?;
     let outcome =
         fs_context::mount_at(device, &point, fstype, &options).map_err(Failure::from).and_then(|()| {
@@ -165,6 +169,18 @@ fn os(what: String, error: &io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_kernel_with_fsmount_takes_the_options() {
+        let expected = MountOptions {
+            read_only: Some(true),
+            nosuid: true,
+            nodev: true,
+            noexec: true,
+            ..MountOptions::default()
+        };
+        assert_eq!(MountOptions::parse(OPTIONS), expected);
+    }
 
     #[test]
     fn the_whole_file_or_a_part_byte_for_byte() {
