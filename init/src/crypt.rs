@@ -164,11 +164,10 @@ fn with_header<T>(
                 .map_err(|error| Failure::Other(format!("cannot read the header {path}: {error}")))?;
             work(Some(path))
         }
-        Some(HeaderSource::FileOn { device, fstype, path }) => {
+        Some(HeaderSource::FileOn { device, fstype, path, named }) => {
             // The file is open, so that its mount stays until the container has been opened.
-            key_file::with_file(&format!("/dev/{device}"), fstype, path, |file| {
-                work(Some(&format!("/proc/self/fd/{}", file.as_raw_fd())))
-            })
+            let place = key_file::Place { device: &format!("/dev/{device}"), fstype, path, named: *named };
+            key_file::with_file(place, |file| work(Some(&format!("/proc/self/fd/{}", file.as_raw_fd()))))
         }
     }
 }

@@ -12,13 +12,52 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 
-use crate::fs_context;
+use crate::fs_context::{self, Refusal};
 use crate::new_root;
 use crate::secret::{KEY_FILE_MAX, Secret};
 
 /// What every mount for a key is given. Kernels before 5.14 refuse `nosymfollow` with `EINVAL`; links cannot lead out of
 /// the mount anyway ([`new_root::open`]).
 const OPTIONS: &str = "ro,nosuid,nodev,noexec";
+
+/// A file on a device that has a file system.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// Node of the device.
+    pub device: &'a str,
+    /// Its file system.
+    pub fstype: &'a str,
+    /// Path on it.
+    pub path: &'a str,
+    /// The user named the device.
+    pub named: bool,
+}
+
+impl Place<'_> {
+    /// Mounts with the first options that the kernel takes. A journal is replayed, which writes to the disk, only on a
+    /// device that the user named.
+    fn mount<T>(&self, mount: impl Fn(&MountOptions) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        let words = MountOptions::without_replay(self.fstype);
+        let plain = (self.named || words.is_empty()).then_some("");
+        let mut outcome = Err(Refusal {
+            what: format!("mount {} as {}", self.device, self.fstype),
+            errno: Errno::INVAL,
+            said: Vec::new(),
+        });
+        for word in words.iter().copied().chain(plain) {
+            let mut options = MountOptions::parse(OPTIONS);
+            options.extend(word);
+            outcome = mount(&options);
+            match &outcome {
+                Err(refusal) if refusal.errno != Errno::NOSYS => {
+                    log::debug!("cannot {}: {}", refusal.what, refusal.errno);
+                }
+                _ => break,
+            }
+        }
+        outcome
+    }
+}
 
 /// Reads a key file of the initramfs: all of it, or the named part, byte for byte.
 ///
@@ -40,40 +79,28 @@ pub fn read_from_raw(device: &str, offset: u64, size: Option<u64>) -> Result<Sec
     read_open(file, device, offset, size)
 }
 
-/// Mounts `device` read-only where nobody else sees it, reads the key file at `path` on it, and unmounts.
+/// Mounts the device read-only where nobody else sees it, reads the key file on it, and unmounts.
 ///
 /// # Errors
 ///
 /// [`Failure::NoKeyFile`] when it is not there, [`Failure::BadKey`] when it cannot be used, or a mount's refusal.
-pub fn read_from_device(
-    device: &str,
-    fstype: &str,
-    path: &str,
-    offset: u64,
-    size: Option<u64>,
-) -> Result<Secret, Failure> {
-    with_file(device, fstype, path, |file| read_open(file, path, offset, size))
+pub fn read_from_device(place: Place<'_>, offset: u64, size: Option<u64>) -> Result<Secret, Failure> {
+    with_file(place, |file| read_open(file, place.path, offset, size))
 }
 
-/// Mounts `device` read-only where nobody else sees it, opens the file at `path` on it, and unmounts once `work` is
-/// done.
+/// Mounts the device read-only where nobody else sees it, opens the file on it, and unmounts once `work` is done.
 ///
 /// # Errors
 ///
 /// [`Failure::NoKeyFile`] when it is not there, [`Failure::BadKey`] when it cannot be opened, a mount's refusal, or what
 /// `work` said.
-pub fn with_file<T>(
-    device: &str,
-    fstype: &str,
-    path: &str,
-    work: impl FnOnce(File) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    let options = MountOptions::parse(OPTIONS);
-    match fs_context::mount_detached(device, fstype, &options) {
+pub fn with_file<T>(place: Place<'_>, work: impl FnOnce(File) -> Result<T, Failure>) -> Result<T, Failure> {
+    let Place { device, fstype, path, .. } = place;
+    match place.mount(|options| fs_context::mount_detached(device, fstype, options)) {
         // An unattached mount goes away with its descriptor.
         Ok(mounted) => open_inside(mounted.as_fd(), path).and_then(work),
         Err(refusal) if refusal.errno == Errno::NOSYS => {
-            with_mount_point(device, fstype, |root| open_inside(root.as_fd(), path).and_then(work))
+            with_mount_point(place, |root| open_inside(root.as_fd(), path).and_then(work))
         }
         Err(refusal) => Err(refusal.into()),
     }
@@ -87,24 +114,22 @@ fn open_inside(root: impl AsFd, path: &str) -> Result<File, Failure> {
 
 /// For kernels without fsopen(2): a mount point of its own below `/run`.
 fn with_mount_point<T>(
-    device: &str,
-    fstype: &str,
+    place: Place<'_>,
     work: impl FnOnce(OwnedFd) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let point = format!("/run/rootward/key-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    let options = MountOptions::parse(OPTIONS);
+    let mount = |options: &MountOptions| fs_context::mount_at(place.device, &point, place.fstype, options);
     fs::create_dir_all(&point).map_err(|error| os(format!("create {point}"), &error))?;
-    let outcome =
-        fs_context::mount_at(device, &point, fstype, &options).map_err(Failure::from).and_then(|()| {
-            let root =
-                rustix::fs::open(&point, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-            let outcome = root.map_err(|errno| os(format!("open {point}"), &errno.into())).and_then(work);
-            if let Err(errno) = unmount(point.as_str(), UnmountFlags::DETACH) {
-                log::warn!("cannot unmount {point}: {errno}");
-            }
-            outcome
-        });
+    let outcome = place.mount(mount).map_err(Failure::from).and_then(|()| {
+        let root =
+            rustix::fs::open(&point, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let outcome = root.map_err(|errno| os(format!("open {point}"), &errno.into())).and_then(work);
+        if let Err(errno) = unmount(point.as_str(), UnmountFlags::DETACH) {
+            log::warn!("cannot unmount {point}: {errno}");
+        }
+        outcome
+    });
     let _ = fs::remove_dir(&point);
     outcome
 }
@@ -180,6 +205,28 @@ mod tests {
             ..MountOptions::default()
         };
         assert_eq!(MountOptions::parse(OPTIONS), expected);
+    }
+
+    #[test]
+    fn a_journal_is_replayed_only_where_the_device_was_named() {
+        let tried = |fstype, named, accepted: &str| {
+            let tried = std::cell::RefCell::new(Vec::new());
+            let place = Place { device: "/dev/x", fstype, path: "/k", named };
+            let outcome = place.mount(|options| {
+                tried.borrow_mut().push(options.data_string());
+                let refusal = Refusal { what: String::new(), errno: Errno::INVAL, said: Vec::new() };
+                (options.data_string() == accepted && options.read_only == Some(true))
+                    .then_some(())
+                    .ok_or(refusal)
+            });
+            (outcome.is_ok(), tried.into_inner().join(" "))
+        };
+        assert_eq!(tried("ext4", false, "noload"), (true, "noload".to_owned()));
+        assert_eq!(tried("ext4", false, ""), (false, "noload".to_owned()));
+        assert_eq!(tried("ext4", true, ""), (true, "noload ".to_owned()));
+        assert_eq!(tried("vfat", false, ""), (true, String::new()));
+        let both = "rescue=nologreplay nologreplay".to_owned();
+        assert_eq!(tried("btrfs", false, "nologreplay"), (true, both));
     }
 
     #[test]

@@ -149,7 +149,8 @@ fn the_form_is_stable() {
     );
     let command = Command { id: CommandId(3), action: Action::LoadModules(vec!["fs-ext4".into()]) };
     assert_eq!(super::command(Moment(20), &command), "0.020 < 3 modules fs-ext4");
-    let header = HeaderSource::FileOn { device: "sdb".into(), fstype: "vfat".into(), path: "/h".into() };
+    let header =
+        HeaderSource::FileOn { device: "sdb".into(), fstype: "vfat".into(), path: "/h".into(), named: true };
     let action = Action::OpenCrypt {
         device: "sda".into(),
         name: "a b".into(),

@@ -314,6 +314,22 @@ fn a_stick_that_comes_back_is_searched_again() {
 }
 
 #[test]
+fn only_a_device_that_was_named_may_have_its_journal_replayed() {
+    for (device, expected) in [(KeyDevice::Any, false), (KeyDevice::Uuid("1234".into()), true)] {
+        let mut plan = explicit(ID);
+        plan.luks.keys.push(key("/key", device, KeyTarget::All));
+        let mut script = Script::new(plan);
+        script.disk("sda", luks());
+        let actions = script.disk("sdb", content(Kind::Ext4, "1234-5678"));
+        let named = actions.iter().find_map(|action| match action {
+            Action::ReadKey { named, .. } => Some(*named),
+            _ => None,
+        });
+        assert_eq!(named, Some(expected));
+    }
+}
+
+#[test]
 fn copies_are_left_alone_until_the_first_is_gone_or_broken() {
     let twin = |how: &str| {
         let mut script = Script::new(explicit(ID));
