@@ -158,11 +158,14 @@ pub fn parse(text: &str) -> (Vec<CrypttabEntry>, Vec<Diagnostic>) {
         let mut unusable = |reason| remarks.add(|| Diagnostic::BadCrypttabLine { line: number, reason });
         match entry(line) {
             Err(reason) => unusable(reason),
-            Ok(entry) if entries.iter().any(|known| known.name == entry.name) => {
+            Ok((entry, _)) if entries.iter().any(|known| known.name == entry.name) => {
                 unusable("its name stands in an earlier line");
             }
             Ok(_) if entries.len() >= MAX_ENTRIES => unusable("there are too many lines"),
-            Ok(entry) => {
+            Ok((entry, ignored_key)) => {
+                if let Some(key) = ignored_key {
+                    remarks.add(|| Diagnostic::CryptKey { name: entry.name.clone(), key: shorten(&key) });
+                }
                 remark_on_options(&entry.name, &entry.option_words, &mut remarks);
                 entries.push(entry);
             }
@@ -171,7 +174,8 @@ pub fn parse(text: &str) -> (Vec<CrypttabEntry>, Vec<Diagnostic>) {
     (entries, remarks.finish())
 }
 
-fn entry(line: &str) -> Result<CrypttabEntry, &'static str> {
+/// One line, and its key if that is nothing that can be read.
+fn entry(line: &str) -> Result<(CrypttabEntry, Option<String>), &'static str> {
     let mut fields = line.split_ascii_whitespace();
     let name = unoctal(fields.next().unwrap_or(""));
     let device_field = unoctal(fields.next().ok_or("it needs at least a name and a device")?);
@@ -185,14 +189,17 @@ fn entry(line: &str) -> Result<CrypttabEntry, &'static str> {
         _ => device_spec(&device_field)
             .ok_or("the device is none of /dev/..., UUID=, LABEL=, PARTUUID=, PARTLABEL=, ID=")?,
     };
-    let key = crypt_key(&key_field)?;
+    // As systemd does: Debian's keyscripts put anything here, and a passphrase may still be known.
+    let is_ignored = !matches!(key_field.as_str(), "-" | "none" | "") && !key_field.starts_with('/');
+    let key = crypt_key(&key_field);
+    let ignored = is_ignored.then(|| key_field.clone());
     let key_field = (key != CryptKey::Ask).then_some(key_field);
     let option_words = match options {
         "-" | "none" => Vec::new(),
         list => split_options(list),
     };
     let (options, _) = CryptOptions::read(&option_words);
-    Ok(CrypttabEntry { name, device, key, options, device_field, key_field, option_words })
+    Ok((CrypttabEntry { name, device, key, options, device_field, key_field, option_words }, ignored))
 }
 
 /// Remarks on options that are not understood or that nothing acts on.
@@ -208,17 +215,14 @@ pub(crate) fn remark_on_options(name: &str, words: &[String], remarks: &mut Rema
     }
 }
 
-fn crypt_key(text: &str) -> Result<CryptKey, &'static str> {
-    if matches!(text, "-" | "none" | "") {
-        return Ok(CryptKey::Ask);
-    }
+fn crypt_key(text: &str) -> CryptKey {
     if !text.starts_with('/') {
-        return Err("the key is neither a path nor none; tokens and smart cards are not implemented yet");
+        return CryptKey::Ask;
     }
     // A colon may belong to the path itself, so that only what is a device makes it a separator.
     let split = text.rsplit_once(':').and_then(|(path, device)| Some((path, key_device(device)?)));
     let (path, device) = split.unwrap_or((text, KeyDevice::Initramfs));
-    Ok(CryptKey::File { path: path.to_owned(), device })
+    CryptKey::File { path: path.to_owned(), device }
 }
 
 /// Splits a list of options at commas; `\,` is a comma within an option.
@@ -555,7 +559,7 @@ mod tests {
     fn what_cannot_be_used_is_said() {
         let text = "# comment\n\nlonely\nr UUID=x\nr UUID=y\na/b UUID=x\nn UUID=\nf /srv/image none\nt UUID=x pkcs11:a\no UUID=z - tries=x,nonsense";
         let (entries, remarks) = parse(text);
-        assert_eq!(entries.iter().map(|e| e.name.as_str()).collect::<Vec<_>>(), ["r", "o"]);
+        assert_eq!(entries.iter().map(|e| e.name.as_str()).collect::<Vec<_>>(), ["r", "t", "o"]);
         let lines: Vec<_> = remarks
             .iter()
             .filter_map(|remark| match remark {
@@ -563,7 +567,7 @@ mod tests {
                 _ => None,
             })
             .collect();
-        assert_eq!(lines, [3, 5, 6, 7, 8, 9]);
+        assert_eq!(lines, [3, 5, 6, 7, 8]);
         let options: Vec<_> = remarks
             .iter()
             .filter_map(|remark| match remark {
@@ -572,6 +576,16 @@ mod tests {
             })
             .collect();
         assert_eq!(options, ["tries=x", "nonsense"]);
+    }
+
+    #[test]
+    fn a_key_that_is_no_path_leaves_the_passphrase() {
+        let line = "cryptroot UUID=x mykeyid luks,initramfs,keyscript=decrypt_keyctl";
+        let (entries, remarks) = parse(line);
+        assert_eq!((&entries[0].key, entries[0].key_field.as_deref()), (&CryptKey::Ask, None));
+        let ignored = Diagnostic::CryptKey { name: "cryptroot".into(), key: "mykeyid".into() };
+        assert!(remarks.contains(&ignored), "{remarks:?}");
+        assert!(parse("r UUID=x -\ns UUID=x none\nt UUID=x\nu UUID=x /k").1.is_empty());
     }
 
     proptest! {

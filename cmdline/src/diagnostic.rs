@@ -102,6 +102,13 @@ pub enum Diagnostic {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The key of a crypttab line that is neither a path nor none.
+    CryptKey {
+        /// The mapping name.
+        name: String,
+        /// The key as typed.
+        key: String,
+    },
     /// An option of a crypttab line or of `rd.luks.options=` that is not known or has a bad value.
     CryptOption {
         /// The mapping name or container it was meant for.
@@ -180,6 +187,11 @@ impl fmt::Display for Diagnostic {
             Diagnostic::BadCrypttabLine { line, reason } => {
                 write!(f, "/etc/crypttab line {line}: {reason}; the line is ignored")
             }
+            Diagnostic::CryptKey { name, key } => write!(
+                f,
+                "/etc/crypttab: {name}: the key {key} is no absolute path and is ignored; a passphrase is asked for, \
+                 unless the line names a key file by its path"
+            ),
             Diagnostic::CryptOption { name, option } => {
                 write!(f, "{name}: the option {option} is not understood and is ignored; see crypttab(5)")
             }

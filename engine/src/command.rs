@@ -164,6 +164,8 @@ pub enum Action {
         fstype: Option<String>,
         /// Path on that file system.
         path: String,
+        /// The user named the device: only then may its journal be replayed, if it cannot be mounted without.
+        named: bool,
         /// Bytes to skip.
         offset: u64,
         /// Bytes to use; `None` is all.

@@ -145,6 +145,8 @@ pub enum Failure {
     NoModule(String),
     /// A key file is not where the command line says.
     NoKeyFile(String),
+    /// A key was found and cannot be used: why, as advice to an operator. The container is not to blame.
+    BadKey(String),
     /// Anything else, as advice to an operator.
     Other(String),
 }
@@ -164,7 +166,7 @@ impl fmt::Display for Failure {
             }
             Failure::NoModule(name) => write!(f, "module {name} is neither in the image nor built in"),
             Failure::NoKeyFile(path) => write!(f, "key file {path} does not exist"),
-            Failure::Other(text) => f.write_str(text),
+            Failure::BadKey(text) | Failure::Other(text) => f.write_str(text),
         }
     }
 }

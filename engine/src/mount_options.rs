@@ -106,6 +106,20 @@ impl MountOptions {
         self.data.push((key.to_owned(), value));
     }
 
+    /// Words that keep a read-only mount from writing to the disk by replaying its journal; each is to be tried until the
+    /// kernel takes one. Empty: none is needed.
+    #[must_use]
+    pub fn without_replay(fstype: &str) -> &'static [&'static str] {
+        match fstype {
+            "ext3" | "ext4" => &["noload"],
+            "xfs" => &["norecovery"],
+            // The first since 5.9, the second until it goes away.
+            "btrfs" => &["rescue=nologreplay", "nologreplay"],
+            "bcachefs" => &["nochanges"],
+            _ => &[],
+        }
+    }
+
     /// The file system's options as the single string of mount(2).
     #[must_use]
     pub fn data_string(&self) -> String {
@@ -200,6 +214,19 @@ mod tests {
         );
         assert_eq!(options.read_only, Some(true));
         assert_eq!(options.data_string(), "context=\"system_u:object_r:root_t:s0:c1,c2\"");
+    }
+
+    #[test]
+    fn journals_are_left_alone() {
+        for (fstype, words) in [
+            ("ext2", &[][..]),
+            ("ext4", &["noload"]),
+            ("xfs", &["norecovery"]),
+            ("btrfs", &["rescue=nologreplay", "nologreplay"]),
+            ("vfat", &[]),
+        ] {
+            assert_eq!(MountOptions::without_replay(fstype), words, "{fstype}");
+        }
     }
 
     #[test]

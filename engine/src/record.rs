@@ -350,6 +350,7 @@ impl Words {
             }
             Failure::NoModule(name) => self.word("no-module").text(name),
             Failure::NoKeyFile(path) => self.word("no-key-file").text(path),
+            Failure::BadKey(text) => self.word("bad-key").text(text),
             Failure::Other(text) => self.word("other").text(text),
         }
     }

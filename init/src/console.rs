@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use editor::Step;
 use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::io::Errno;
 use terminal::Terminal;
 
 use crate::error::{Context, Result};
@@ -77,14 +78,19 @@ impl Consoles {
     /// If the kernel gives no descriptor to wait with. A machine without a console is no error.
     pub fn open() -> Result<Consoles> {
         let mut consoles = Consoles::of(Vec::new())?;
-        consoles.take_new();
-        if consoles.terminals.is_empty() {
+        consoles.take_all();
+        Ok(consoles)
+    }
+
+    /// Opens what the kernel lists or, if that gives nothing, whatever stands behind `/dev/console`.
+    fn take_all(&mut self) {
+        self.take_new();
+        if self.follows_kernel && self.terminals.is_empty() {
             match Terminal::open("/dev/console") {
-                Ok(terminal) => consoles.terminals.push(terminal),
+                Ok(terminal) => self.terminals.push(terminal),
                 Err(errno) => log::info!("no console to ask questions on: {errno}"),
             }
         }
-        Ok(consoles)
     }
 
     /// Opens what the kernel lists and is not open yet: some consoles appear with the driver of their device.
@@ -183,8 +189,7 @@ impl Consoles {
                         continue;
                     }
                     Err(errno) => {
-                        let gone = self.terminals.remove(at);
-                        log::info!("console {} is gone ({errno})", gone.path);
+                        self.renew(at, errno);
                         continue;
                     }
                 }
@@ -194,6 +199,22 @@ impl Consoles {
             }
         }
         None
+    }
+
+    /// Opens a terminal again that has hung up, and shows it the question; one that did not last is given up.
+    fn renew(&mut self, at: usize, errno: Errno) {
+        let gone = self.terminals.remove(at);
+        let path = gone.path.clone();
+        let renewed = if gone.renewed { Err(errno) } else { gone.reopen() };
+        match renewed {
+            Ok(mut terminal) => {
+                log::debug!("console {path} has hung up ({errno}) and is open again");
+                terminal.renewed = true;
+                terminal.show(self.question_text(true).as_bytes());
+                self.terminals.insert(at, terminal);
+            }
+            Err(errno) => log::info!("console {path} is gone ({errno})"),
+        }
     }
 
     /// Feeds what was read from one terminal to its line, up to the end of a line.
@@ -261,11 +282,16 @@ impl Consoles {
 
     /// Takes the terminals again after [`Consoles::suspend`].
     pub fn resume(&mut self) {
-        for terminal in &self.terminals {
-            if let Err(errno) = terminal.quiet() {
-                log::debug!("cannot switch echo off on {}: {errno}", terminal.path);
+        // The end of a shell hangs up every descriptor of its controlling terminal, ours too.
+        for terminal in std::mem::take(&mut self.terminals) {
+            let path = terminal.path.clone();
+            match terminal.reopen() {
+                Ok(terminal) => self.terminals.push(terminal),
+                Err(errno) => log::info!("console {path} cannot be opened again: {errno}"),
             }
         }
+        self.take_all();
+        self.rewatch();
     }
 
     fn show(&mut self, bytes: &[u8]) {
@@ -273,13 +299,8 @@ impl Consoles {
     }
 
     fn show_question(&mut self, with_note: bool) {
+        let text = self.question_text(with_note);
         let Some(question) = &self.question else { return };
-        let mut text = String::from("\r");
-        if let (true, Some(note)) = (with_note, &question.note) {
-            text.push_str(note);
-            text.push_str("\r\n");
-        }
-        text.push_str(&question.prompt);
         for terminal in &mut self.terminals {
             terminal.show(text.as_bytes());
             if question.shown {
@@ -287,6 +308,18 @@ impl Consoles {
                 terminal.show(&typed);
             }
         }
+    }
+
+    /// The open question as a terminal is to show it.
+    fn question_text(&self, with_note: bool) -> String {
+        let Some(question) = &self.question else { return String::new() };
+        let mut text = String::from("\r");
+        if let (true, Some(note)) = (with_note, &question.note) {
+            text.push_str(note);
+            text.push_str("\r\n");
+        }
+        text.push_str(&question.prompt);
+        text
     }
 
     /// Typed keys are looked at only while a question is open, so that they wait in the kernel until then.

@@ -66,10 +66,19 @@ pub fn open(request: &OpenRequest, secret: &Secret) -> Result<(), Failure> {
             if there.uuid.is_empty() { "without UUID" } else { &there.uuid },
         )));
     }
+    if let CryptFormat::Plain(PlainFormat { hash: None, key_size, .. }) = &options.format
+        && u64::try_from(secret.bytes().len()).is_ok_and(|length| length < u64::from(*key_size))
+    {
+        let length = secret.bytes().len();
+        return Err(Failure::BadKey(format!(
+            "the key for {device} has {length} bytes instead of {key_size} (see size= and keyfile-size=)"
+        )));
+    }
     messages::capture();
     messages::take();
     let opened =
-        with_header(options.header.as_ref(), |header| Ok(activate(device, header, name, options, secret)))?;
+        with_header(options.header.as_ref(), |header| Ok(activate(device, header, name, options, secret)))
+            .map_err(header_failure)?;
     let said = messages::take();
     match opened {
         Ok(()) => {
@@ -133,6 +142,15 @@ fn luks(device: &Path, header: Option<&Path>) -> Result<CryptDevice, LibcryptErr
     Ok(container)
 }
 
+/// A header is read as a key is, but no other key makes up for one that cannot be had.
+fn header_failure(failure: Failure) -> Failure {
+    match failure {
+        Failure::NoKeyFile(path) => Failure::Other(format!("the header {path} does not exist (see header=)")),
+        Failure::BadKey(text) => Failure::Other(format!("the header cannot be read: {text}")),
+        other => other,
+    }
+}
+
 /// Calls `work` with a path under which the library finds the detached header.
 fn with_header<T>(
     header: Option<&HeaderSource>,
@@ -146,11 +164,10 @@ fn with_header<T>(
                 .map_err(|error| Failure::Other(format!("cannot read the header {path}: {error}")))?;
             work(Some(path))
         }
-        Some(HeaderSource::FileOn { device, fstype, path }) => {
+        Some(HeaderSource::FileOn { device, fstype, path, named }) => {
             // The file is open, so that its mount stays until the container has been opened.
-            key_file::with_file(&format!("/dev/{device}"), fstype, path, |file| {
-                work(Some(&format!("/proc/self/fd/{}", file.as_raw_fd())))
-            })
+            let place = key_file::Place { device: &format!("/dev/{device}"), fstype, path, named: *named };
+            key_file::with_file(place, |file| work(Some(&format!("/proc/self/fd/{}", file.as_raw_fd()))))
         }
     }
 }
@@ -317,6 +334,15 @@ mod tests {
         let refused = open(&request("/dev/null"), &secret);
         assert!(matches!(refused, Err(Failure::Other(text)) if text.contains("not a block device")));
         assert_eq!(open(&request("/dev/none"), &secret), Err(Failure::Gone));
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_had_is_no_wrong_key() {
+        for failure in [Failure::NoKeyFile("/h".into()), Failure::BadKey("cannot open /h".into())] {
+            let told = header_failure(failure);
+            assert!(matches!(&told, Failure::Other(text) if text.contains("/h")), "{told:?}");
+        }
+        assert_eq!(header_failure(Failure::Gone), Failure::Gone);
     }
 
     #[test]

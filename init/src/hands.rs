@@ -110,10 +110,13 @@ impl Boot {
             Action::AddSpare(array, spare) => self.submit_for(id, move || md::add_spare(&array, &spare)),
             Action::StopArray(array) => self.submit_for(id, move || md::stop(&array)),
             Action::WaitClean => self.submit_for(id, md::wait_clean),
-            Action::ReadKey { device, fstype, path, offset, size } => {
+            Action::ReadKey { device, fstype, path, named, offset, size } => {
                 let device = format!("/dev/{device}");
                 let read = move || match fstype {
-                    Some(fstype) => key_file::read_from_device(&device, &fstype, &path, offset, size),
+                    Some(fstype) => {
+                        let place = key_file::Place { device: &device, fstype: &fstype, path: &path, named };
+                        key_file::read_from_device(place, offset, size)
+                    }
                     None => key_file::read_from_raw(&device, offset, size),
                 };
                 self.pool.submit(move || Report::Key(generation, id, read().map(Some)));

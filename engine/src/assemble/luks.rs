@@ -237,6 +237,9 @@ impl Assembler for Luks {
                 container.state = State::Locked;
             }
             (State::ReadingKey(_, path), Err(failure)) => {
+                if matches!(failure, Failure::BadKey(_)) {
+                    self.unsaid.push(format!("{name}: {failure}"));
+                }
                 container.note = Some(format!("key {path}: {failure}"));
                 container.state = State::Locked;
             }
@@ -294,6 +297,12 @@ impl Assembler for Luks {
                 container.state = State::Locked;
             }
             (State::Opening(..), Err(Failure::WrongSecret)) => container.state = State::Locked,
+            // The next key, or a passphrase, may still open it.
+            (State::Opening(..), Err(Failure::BadKey(why))) => {
+                self.unsaid.push(format!("{name}: {why}"));
+                container.note = Some(why.clone());
+                container.state = State::Locked;
+            }
             (State::Opening(..), Err(failure)) => {
                 self.unsaid.push(format!("{name} cannot be opened as {}: {failure}", container.name));
                 container.state = State::Broken(failure.to_string());

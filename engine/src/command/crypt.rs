@@ -79,6 +79,8 @@ pub enum HeaderSource {
         fstype: String,
         /// Path on it.
         path: String,
+        /// The user named the device: only then may its journal be replayed, if it cannot be mounted without.
+        named: bool,
     },
 }
 

@@ -22,6 +22,8 @@ impl Engine {
             Some(point) if point <= last => {
                 self.breaks.pop_front();
                 self.at_break = Some((point, now));
+                // The operator takes the consoles: what is still to be asked is asked anew when the boot goes on.
+                self.stop_asking(actions);
                 self.ask(actions, Action::LoadInputDrivers);
                 self.ask(actions, Action::Break(point));
                 false

@@ -231,6 +231,7 @@ fn failure<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<Failure> {
         }
         "no-module" => Failure::NoModule(text(words.next()?)?),
         "no-key-file" => Failure::NoKeyFile(text(words.next()?)?),
+        "bad-key" => Failure::BadKey(text(words.next()?)?),
         "other" => Failure::Other(text(words.next()?)?),
         _ => return None,
     })

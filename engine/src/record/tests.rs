@@ -108,6 +108,7 @@ fn the_other_events_survive() {
         Event::Failed(CommandId(1), Failure::NoInit(vec![("/sbin/init".into(), "does not exist".into())])),
         Event::Failed(CommandId(1), Failure::NoModule("x".into())),
         Event::Failed(CommandId(1), Failure::NoKeyFile("/k".into())),
+        Event::Failed(CommandId(1), Failure::BadKey("key file /k is empty".into())),
         Event::Failed(CommandId(1), Failure::Other("two words".into())),
         Event::Done(CommandId(9), Outcome::Made { major: 254, minor: 3 }),
         Event::Typed(SecretId(4)),
@@ -148,7 +149,8 @@ fn the_form_is_stable() {
     );
     let command = Command { id: CommandId(3), action: Action::LoadModules(vec!["fs-ext4".into()]) };
     assert_eq!(super::command(Moment(20), &command), "0.020 < 3 modules fs-ext4");
-    let header = HeaderSource::FileOn { device: "sdb".into(), fstype: "vfat".into(), path: "/h".into() };
+    let header =
+        HeaderSource::FileOn { device: "sdb".into(), fstype: "vfat".into(), path: "/h".into(), named: true };
     let action = Action::OpenCrypt {
         device: "sda".into(),
         name: "a b".into(),

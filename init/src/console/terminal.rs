@@ -33,6 +33,8 @@ pub struct Terminal {
     pub ahead: Secret,
     /// What an epoll descriptor watches it for.
     watched: EventFlags,
+    /// It was opened again after a hang-up, and nothing has come from it since.
+    pub renewed: bool,
 }
 
 impl Terminal {
@@ -53,7 +55,22 @@ impl Terminal {
             editor: Editor::default(),
             ahead: Secret::with_capacity(AHEAD_MAX),
             watched: EventFlags::empty(),
+            renewed: false,
         };
+        terminal.quiet()?;
+        Ok(terminal)
+    }
+
+    /// Opens it anew, since a descriptor that was hung up stays dead; half-typed lines are wiped.
+    ///
+    /// # Errors
+    ///
+    /// As [`Terminal::open`].
+    pub fn reopen(self) -> Result<Terminal, Errno> {
+        let mut terminal = Terminal::open(&self.path)?;
+        // Whoever had it meanwhile may have left other settings behind than those to go back to.
+        terminal.saved = self.saved;
+        terminal.waiting = self.waiting;
         terminal.quiet()?;
         Ok(terminal)
     }
@@ -99,7 +116,10 @@ impl Terminal {
         let mut typed = Secret::from(vec![0_u8; 256]);
         match rustix::io::read(&self.fd, typed.bytes_mut()) {
             Ok(0) => Err(Errno::IO),
-            Ok(length) => Ok(self.ahead.push(typed.bytes().get(..length).unwrap_or_default())),
+            Ok(length) => {
+                self.renewed = false;
+                Ok(self.ahead.push(typed.bytes().get(..length).unwrap_or_default()))
+            }
             Err(Errno::AGAIN | Errno::INTR) => Ok(false),
             Err(errno) => Err(errno),
         }

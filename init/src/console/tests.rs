@@ -229,12 +229,58 @@ fn a_terminal_that_hangs_up_is_dropped() {
     let (person, path) = person();
     let mut consoles = consoles(&[&path]);
     consoles.ask_secret("P", None);
+    // Its name may become another test's as soon as it is free.
+    consoles.terminals[0].path = "/dev/rootward-none".to_owned();
     drop(person);
     assert!(input(&mut consoles).is_none());
     assert!(consoles.terminals.is_empty());
     no_input(&mut consoles);
     consoles.ask_secret("Q", None);
     assert!(consoles.take_input().is_none(), "nobody is there to answer");
+}
+
+/// A console that was hung up, while its node leads to a terminal that works.
+fn hung_up(live: &str) -> Consoles {
+    let (gone, path) = person();
+    let mut consoles = consoles(&[&path]);
+    drop(gone);
+    consoles.terminals[0].path = live.to_owned();
+    consoles
+}
+
+#[test]
+fn a_shell_that_was_left_takes_no_console_along() {
+    let (mut person, path) = person();
+    let mut consoles = hung_up(&path);
+    consoles.suspend();
+    consoles.resume();
+    consoles.ask_secret("P", None);
+    person.sees("P: ");
+    person.types("x\r");
+    assert_eq!(secret(&mut consoles), "x");
+}
+
+#[test]
+fn a_hang_up_under_an_open_question_shows_it_again() {
+    let (mut person, path) = person();
+    let mut consoles = hung_up(&path);
+    consoles.ask_secret("P", Some("note"));
+    person.types("x\r");
+    assert_eq!(secret(&mut consoles), "x");
+    assert_eq!(person.sees("P: "), "note\nP: ");
+}
+
+#[test]
+fn a_console_that_hangs_up_at_once_is_tried_once() {
+    let (gone, path) = person();
+    let mut consoles = consoles(&[&path]);
+    let live = person();
+    consoles.terminals[0].path = live.1;
+    consoles.terminals[0].renewed = true;
+    drop(gone);
+    consoles.ask_secret("P", None);
+    assert!(input(&mut consoles).is_none());
+    assert!(consoles.terminals.is_empty());
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl Container {
             Some(Header::Named(HeaderPlace::File(path))) => HeaderSource::File(path.clone()),
             Some(Header::Named(HeaderPlace::FileOn(path, place))) => {
                 let (device, fstype) = keys::filesystem_on(view, place, &Default::default())?;
-                HeaderSource::FileOn { device, fstype, path: path.clone() }
+                HeaderSource::FileOn { device, fstype, path: path.clone(), named: *place != KeyDevice::Any }
             }
             Some(Header::Named(HeaderPlace::Device(place))) => {
                 let device =

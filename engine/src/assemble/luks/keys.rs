@@ -65,12 +65,13 @@ pub(super) fn next(
             return Next::Loading;
         }
         key.looked_on.insert(device.clone());
+        let named = key.device != KeyDevice::Any;
         if key.sealed {
-            let place = HeaderSource::FileOn { device, fstype: fstype.unwrap_or_default(), path };
+            let place = HeaderSource::FileOn { device, fstype: fstype.unwrap_or_default(), path, named };
             return look(container, place, requests);
         }
         let (offset, size) = (key.offset, key.size);
-        let action = Action::ReadKey { device, fstype, path: path.clone(), offset, size };
+        let action = Action::ReadKey { device, fstype, path: path.clone(), named, offset, size };
         container.state = State::ReadingKey(requests.ask(action), path);
         return Next::Reading;
     }

@@ -140,6 +140,26 @@ fn the_root_is_not_asked_a_passphrase_for_when_it_is_there() {
 }
 
 #[test]
+fn a_break_point_takes_the_question_back_and_its_end_asks_again() {
+    let mut plan = plan(uuid("root"));
+    plan.failure.breaks = vec![cmdline::plan::BreakPoint::PreMount];
+    let mut script = Script::new(plan);
+    script.disk("sda", luks());
+    assert!(script.wait(2_000).iter().any(is_ask));
+    let actions = script.disk("sdb", content(Kind::Ext4, "root"));
+    let order: Vec<bool> = actions
+        .iter()
+        .filter(|one| matches!(one, Action::StopAsking | Action::Break(_)))
+        .map(|one| *one == Action::StopAsking)
+        .collect();
+    assert_eq!(order, [true, false], "{actions:?}");
+    script.tell(Event::Continue);
+    let actions = script.answer(crate::script::is_mount, Err(Failure::Other("refused".into())));
+    let later = script.wait(2_000);
+    assert!(actions.iter().chain(&later).any(is_ask), "{actions:?} {later:?}");
+}
+
+#[test]
 fn wrong_passphrases_to_the_limit() {
     for (tab, limit) in [("", 5), (&*format!("x UUID={ID} none tries=2"), 2)] {
         let mut script = Script::with_image(explicit(ID), crypttab(tab));
@@ -216,6 +236,30 @@ fn a_key_file_of_the_image_goes_first() {
 }
 
 #[test]
+fn a_key_file_that_cannot_be_used_leaves_the_next_key_and_the_passphrase() {
+    let mut plan = explicit(ID);
+    for path in ["/empty", "/good"] {
+        plan.luks.keys.push(key(path, KeyDevice::Initramfs, KeyTarget::All));
+    }
+    let mut script = Script::new(plan);
+    script.disk("sda", luks());
+    let bad = |path: &str| Err(Failure::BadKey(format!("key file {path} is empty")));
+    let said = |actions: &[Action], path: &str| {
+        let fits = |one: &Action| matches!(one, Action::Say(crate::Loudness::Error, text) if text.contains(path) && text.contains("sda"));
+        actions.iter().any(fits)
+    };
+    let actions = script.answer(is_open, bad("/empty"));
+    assert!(said(&actions, "/empty") && actions.iter().any(is_open), "{actions:?}");
+    let actions = script.answer(is_open, bad("/good"));
+    assert!(said(&actions, "/good"), "{actions:?}");
+    assert!(
+        asks(&actions)[0].1.as_deref().is_some_and(|note| note.contains("/good is empty")),
+        "{actions:?}"
+    );
+    assert_eq!(typed(&mut script, 1).len(), 1);
+}
+
+#[test]
 fn keys_are_for_the_container_that_they_name() {
     for (target, tried) in [
         (KeyTarget::All, true),
@@ -267,6 +311,22 @@ fn a_stick_that_comes_back_is_searched_again() {
     assert!(!script.wait(20_000).iter().any(read), "once per device");
     script.tell(Event::Gone("sdb".into()));
     assert!(script.disk("sdb", content(Kind::Vfat, "x")).iter().any(read));
+}
+
+#[test]
+fn only_a_device_that_was_named_may_have_its_journal_replayed() {
+    for (device, expected) in [(KeyDevice::Any, false), (KeyDevice::Uuid("1234".into()), true)] {
+        let mut plan = explicit(ID);
+        plan.luks.keys.push(key("/key", device, KeyTarget::All));
+        let mut script = Script::new(plan);
+        script.disk("sda", luks());
+        let actions = script.disk("sdb", content(Kind::Ext4, "1234-5678"));
+        let named = actions.iter().find_map(|action| match action {
+            Action::ReadKey { named, .. } => Some(*named),
+            _ => None,
+        });
+        assert_eq!(named, Some(expected));
+    }
 }
 
 #[test]

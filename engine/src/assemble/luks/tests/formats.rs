@@ -95,8 +95,12 @@ fn a_header_that_does_not_come_is_named() {
     assert!(loads("nls_cp437") && loads("dm-crypt"), "{actions:?}");
     assert!(actions.iter().any(is_ask));
     let header = options(&script.tell(Event::Typed(SecretId(1)))).header;
-    let expected =
-        HeaderSource::FileOn { device: "sdc".into(), fstype: "vfat".to_owned(), path: "/h".to_owned() };
+    let expected = HeaderSource::FileOn {
+        device: "sdc".into(),
+        fstype: "vfat".to_owned(),
+        path: "/h".to_owned(),
+        named: true,
+    };
     assert_eq!(header, Some(expected));
 }
 
@@ -430,8 +434,12 @@ fn a_luks_image_that_cannot_be_had() {
     let mut stick = content(Kind::Vfat, "1234-5678");
     stick.signatures[0].label = Some(b"KEYS".to_vec());
     let actions = script.disk("sdc", stick);
-    let place =
-        HeaderSource::FileOn { device: "sdc".into(), fstype: "vfat".to_owned(), path: "/k.img".to_owned() };
+    let place = HeaderSource::FileOn {
+        device: "sdc".into(),
+        fstype: "vfat".to_owned(),
+        path: "/k.img".to_owned(),
+        named: true,
+    };
     assert_eq!(unsealed(&actions), [(place, 0)]);
     let mut actions = script.answer(is_unseal, Err(Failure::NoKeyFile("/k.img".into())));
     actions.extend(script.wait(15_000));
