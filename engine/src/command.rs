@@ -204,6 +204,22 @@ pub enum Action {
     GiveUp(GiveUp),
 }
 
+impl Action {
+    /// The device that is mounted for a moment.
+    #[must_use]
+    pub fn looks_into(&self) -> Option<&DevName> {
+        match self {
+            Action::ReadKey { device, fstype: Some(_), .. }
+            | Action::UnsealKey(HeaderSource::FileOn { device, .. }, _) => Some(device),
+            Action::OpenCrypt { options, .. } => match &options.header {
+                Some(HeaderSource::FileOn { device, .. }) => Some(device),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
 /// The end without a shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GiveUp {

@@ -1,6 +1,6 @@
 //! The engine itself: one event in, commands out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use cmdline::Plan;
@@ -77,6 +77,8 @@ pub struct Engine {
     begun: bool,
     /// When time alone may change something.
     wake: Option<Moment>,
+    /// Devices that are mounted for a moment, for a key or a header on them.
+    looked_into: BTreeMap<CommandId, DevName>,
 }
 
 impl Engine {
@@ -104,6 +106,7 @@ impl Engine {
             at_break: None,
             begun: false,
             wake: None,
+            looked_into: BTreeMap::new(),
         }
     }
 
@@ -282,6 +285,7 @@ impl Engine {
     }
 
     fn answer(&mut self, now: Moment, id: CommandId, result: &Result<Outcome, Failure>) -> bool {
+        self.looked_into.remove(&id);
         match (self.goal.stage.clone(), result) {
             // Without its module a file system may still be built in: the mount tells.
             (Stage::LoadingFs(asked, name), _) if asked == id => self.goal.stage = Stage::FsReady(name),
@@ -343,6 +347,8 @@ impl Engine {
             }
         }
         self.wake = self.next_deadline(now);
+        let looks = actions.iter().filter_map(|(id, action)| Some((*id, action.looks_into()?.clone())));
+        self.looked_into.extend(looks);
         actions.into_iter().map(|(id, action)| Command { id, action }).collect()
     }
 

@@ -143,6 +143,13 @@ impl Engine {
     pub(super) fn find(&mut self, now: Moment, actions: &mut Actions) {
         self.held = false;
         let Some(device) = self.goal.candidate(&self.plan, &self.table) else { return };
+        // A mount for a key leaves its journal alone, and whoever mounts meanwhile would share that.
+        let looks = actions.iter().filter_map(|(_, action)| action.looks_into());
+        let mut looked_into = looks.chain(self.looked_into.values());
+        let members = root::members(&self.table, device);
+        if looked_into.any(|name| *name == device.name || members.iter().any(|member| member.name == *name)) {
+            return;
+        }
         let (name, fstypes) = (device.name.clone(), root::fstypes(&self.plan, device));
         self.held = self.is_held(now);
         if self.held {

@@ -329,6 +329,19 @@ fn only_a_device_that_was_named_may_have_its_journal_replayed() {
     }
 }
 
+/// Whoever mounts the same device meanwhile shares that mount's superblock, which replays no journal.
+#[test]
+fn root_is_not_mounted_while_a_key_is_looked_for_on_it() {
+    let mut plan = explicit(ID);
+    plan.luks.keys.push(key("/key", KeyDevice::Any, KeyTarget::All));
+    let mut script = Script::new(plan);
+    script.disk("sda", luks());
+    let reads = |action: &Action| matches!(action, Action::ReadKey { .. });
+    assert!(script.disk("sdb", content(Kind::Ext4, "root")).iter().any(reads));
+    assert!(mounted(&script.tell(Event::UseRoot("sdb".into()))).is_empty());
+    assert_eq!(mounted(&script.answer(reads, Err(Failure::NoKeyFile("/key".into())))), ["sdb"]);
+}
+
 #[test]
 fn copies_are_left_alone_until_the_first_is_gone_or_broken() {
     let twin = |how: &str| {
