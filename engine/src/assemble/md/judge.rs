@@ -97,15 +97,18 @@ pub(super) fn judge<'a>(seen: &[Seen<'a>]) -> Option<Judgement<'a>> {
             || superblock.version != best.version
         {
             Some(format!("it speaks of another shape of the array than {}", best_member.name))
+        } else if one.name != best_member.name && !superblock.trusts(best_slot) {
+            // Before the counts are compared: whoever hears only that a half is out of date adds it back, and thereby
+            // throws away what was written to it.
+            Some(format!(
+                "it says that {} has failed: the halves of the array were used apart from each other, and this one may \
+                 hold writes that {} lacks; assemble it by itself, read-only, and compare before it is added back",
+                best_member.name, best_member.name
+            ))
         } else if superblock.events.saturating_add(1) < best.events {
             Some(format!(
                 "it is out of date: its event count is {}, that of {} is {}",
                 superblock.events, best_member.name, best.events
-            ))
-        } else if one.name != best_member.name && !superblock.trusts(best_slot) {
-            Some(format!(
-                "it says that {} has failed: both were used apart from each other",
-                best_member.name
             ))
         } else {
             twin.map(|(_, known)| format!("it claims slot {slot}, which {} has: a copy", known.name))

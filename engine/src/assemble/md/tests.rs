@@ -155,6 +155,31 @@ fn of_a_split_brain_the_fresher_half_is_used() {
     }
 }
 
+/// Why the member of this name is left out.
+fn left_out(members: &[Superblock], of: &str) -> String {
+    let names: Vec<DevName> =
+        (0..members.len()).map(|index| DevName(char::from(b'a' + index as u8).to_string())).collect();
+    let seen: Vec<Seen<'_>> =
+        members.iter().zip(&names).map(|(superblock, name)| Seen { name, superblock, doubt: None }).collect();
+    let judged = judge(&seen).expect("a judgement");
+    judged.left_out.into_iter().find(|(name, _)| name.0 == of).map(|(_, why)| why).unwrap_or_default()
+}
+
+#[test]
+fn a_half_that_was_used_apart_is_told_from_a_stale_one() {
+    let mut members = all(1, 2);
+    members[0].slots = "A.".into();
+    members[0].events = 90;
+    let why = left_out(&members, "b");
+    assert!(why.contains("out of date"), "it knows nothing of a failure: {why}");
+    members[1].slots = ".A".into();
+    for events in [10, 88, 89, 90] {
+        members[1].events = events;
+        let why = left_out(&members, "b");
+        assert!(why.contains("used apart") && why.contains("writes that a lacks"), "{events}: {why}");
+    }
+}
+
 #[test]
 fn copies_spares_faulty_ones_and_other_shapes() {
     let mut members = all(1, 2);
