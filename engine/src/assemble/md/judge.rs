@@ -110,6 +110,9 @@ pub(super) fn judge<'a>(seen: &[Seen<'a>]) -> Option<Judgement<'a>> {
                 "it is out of date: its event count is {}, that of {} is {}",
                 superblock.events, best_member.name, best.events
             ))
+        } else if superblock.events < best.events && !best.trusts(slot) {
+            // One event behind is what a crash between two superblocks leaves, and what recording this failure leaves.
+            Some(format!("the freshest member, {}, says that it has failed", best_member.name))
         } else {
             twin.map(|(_, known)| format!("it claims slot {slot}, which {} has: a copy", known.name))
         };

@@ -155,6 +155,44 @@ fn of_a_split_brain_the_fresher_half_is_used() {
     }
 }
 
+#[test]
+fn a_member_whose_failure_was_the_last_event_is_left_out() {
+    let with = |slots: &str| {
+        let mut members = all(1, 2);
+        members[1].events -= 1;
+        members[0].slots = slots.into();
+        members
+    };
+    for slots in ["AA", "AR"] {
+        assert_eq!(judged(&with(slots)), (Readiness::Complete, "ab".into(), String::new()), "{slots}");
+    }
+    assert_eq!(judged(&with("A.")), (Readiness::AsItWas, "a".into(), "b".into()));
+    assert!(left_out(&with("A."), "b").contains("a, says that it has failed"));
+    // A replacement, and a member that is being rebuilt, are known to the freshest one.
+    let mut members = all(5, 3);
+    members.push(Superblock { replacement: true, recovery_offset: Some(5), number: 3, ..member(5, 3, 1) });
+    members.iter_mut().for_each(|one| one.slots = "ARA".into());
+    members[1].events -= 1;
+    members[3].events -= 1;
+    members[2].events -= 1;
+    members[2].recovery_offset = Some(5);
+    assert_eq!(judged(&members).1, "abdc");
+    // Nor does a crash while a reshape adds members make any of them suspect.
+    let reshape = Reshape {
+        position: 100,
+        level: 5,
+        layout: 2,
+        chunk: 65536,
+        delta_disks: 1,
+        new_offset: true,
+        backwards: false,
+    };
+    let mut members = all(5, 4);
+    members.iter_mut().for_each(|one| one.reshape = Some(reshape.clone()));
+    members[3].events -= 1;
+    assert_eq!(judged(&members).0, Readiness::Complete);
+}
+
 /// Why the member of this name is left out.
 fn left_out(members: &[Superblock], of: &str) -> String {
     let names: Vec<DevName> =
