@@ -233,8 +233,12 @@ fn every_stripe_has_a_copy(layout: u32, in_sync: &[bool]) -> bool {
     if near == 0 || copies == 0 || in_sync.is_empty() {
         return false;
     }
+    // More copies than members come round to the same members; layouts are read from disks that anybody may have written.
     let there = |from: usize| {
-        (0..copies).any(|step| in_sync.iter().cycle().nth(from.saturating_add(step)) == Some(&true))
+        (0..copies.min(in_sync.len())).any(|step| {
+            let at = from.saturating_add(step).checked_rem(in_sync.len());
+            at.and_then(|at| in_sync.get(at)) == Some(&true)
+        })
     };
     let mut first = 0_usize;
     // The groups begin at multiples of the near copies, and the first one comes round again.

@@ -109,6 +109,21 @@ fn raid10_needs_one_copy_of_each_stripe() {
 }
 
 #[test]
+fn raid10_with_more_copies_than_members_is_judged_at_once() {
+    let hostile = |slots: &[u16], disks: u32| {
+        let of = |slot: &u16| Superblock { layout: 0xffff, ..member(10, disks, *slot) };
+        judged(&slots.iter().map(of).collect::<Vec<_>>()).0
+    };
+    let begun = std::time::Instant::now();
+    assert_eq!(hostile(&[0], 1), Readiness::Complete);
+    assert_eq!(hostile(&[1919], 1920), Readiness::Degraded, "everybody has a copy of everything");
+    let mut rebuilding = Superblock { layout: 0xffff, ..member(10, 1, 0) };
+    rebuilding.recovery_offset = Some(5);
+    assert!(few(&judged(&[rebuilding]).0));
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn dirty_and_degraded_is_only_started_with_a_log() {
     for (level, ppl, may) in
         [(5, false, false), (6, false, false), (4, false, false), (5, true, true), (1, false, true)]
