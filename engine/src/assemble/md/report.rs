@@ -2,8 +2,8 @@
 
 use ondisk::md::{Role, Superblock};
 
-use super::judge::{Judgement, Readiness, judge};
-use super::{Md, Stage, Unwanted, holder, list, members, superblock};
+use super::judge::{Judgement, Readiness, Seen, judge};
+use super::{Md, Stage, Unwanted, holder, list, members, outrun, superblock};
 use crate::assemble::View;
 use crate::assemble::ata_raid::external;
 use crate::explain::{Node, State};
@@ -34,6 +34,26 @@ fn counted(judged: &Judgement<'_>) -> String {
         several => format!(", missing slots {}", several.join(", ")),
     };
     format!("{seen} of {all} members seen{slots}")
+}
+
+/// Whether the freshest member has moved on from those that the array runs from, as only use without them makes it.
+pub(super) fn is_fresher(running: &Device, seen: &[Seen<'_>], judged: &Judgement<'_>) -> bool {
+    let inside = seen.iter().filter(|one| running.facts.slaves.contains(one.name));
+    let newest = inside.map(|one| one.superblock.events).max();
+    newest.is_some_and(|newest| newest.saturating_add(1) < judged.best.events)
+}
+
+/// What is said of an array that runs without its freshest member.
+pub(super) fn runs_outrun(running: &Device, seen: &[Seen<'_>], judged: &Judgement<'_>) -> String {
+    let name = &running.name;
+    let (inside, fresh) = (list(running.facts.slaves.iter()), list(judged.used.iter().map(|one| one.name)));
+    let devices: Vec<String> = judged.used.iter().map(|one| format!("/dev/{}", one.name)).collect();
+    let how = if is_fresher(running, seen, judged) { "is fresher" } else { "was used apart from it" };
+    format!(
+        "runs as {name} from {inside}, and {fresh} {how}: do not write to it; mdadm --stop /dev/{name}, then mdadm \
+         --assemble --run /dev/{name} {}",
+        devices.join(" ")
+    )
 }
 
 impl Md {
@@ -71,9 +91,14 @@ impl Md {
             if judged.used.iter().any(|one| holder(view.table, one.name).is_some()) {
                 continue;
             }
+            if let Some(running) = outrun(view.table, seen, &judged) {
+                let what = runs_outrun(running, seen, &judged);
+                nodes.push(Node::new(State::Failed, format!("{} {what}", title(judged.best))));
+                continue;
+            }
             let (state, what) = match self.arrays.get(uuid).map(|array| &array.stage) {
                 Some(Stage::Failed(_, why)) => (State::Failed, format!("could not be started: {why}")),
-                Some(Stage::Starting(..) | Stage::Started(_)) => {
+                Some(Stage::Starting(..) | Stage::Started(_) | Stage::Stopping(_)) => {
                     (State::Waiting, format!("{}, being started", counted(&judged)))
                 }
                 _ => self.waiting(view, &judged),
@@ -124,6 +149,9 @@ impl Md {
         for (uuid, seen) in members(view.table) {
             let Some(judged) = judge(&seen) else { continue };
             if judged.used.iter().any(|one| holder(view.table, one.name).is_some()) {
+                continue;
+            }
+            if outrun(view.table, &seen, &judged).is_some() {
                 continue;
             }
             let title = title(judged.best);

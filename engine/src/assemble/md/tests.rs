@@ -531,6 +531,81 @@ fn a_spare_that_comes_late_is_added_and_a_late_member_is_named() {
     assert!(actions.iter().any(named), "{actions:?}");
 }
 
+fn is_stop(action: &Action) -> bool {
+    matches!(action, Action::StopArray(_))
+}
+
+/// A mirror whose half sda, with ten events, runs with this content, and then sdb comes with so many.
+fn outrun_by(events: u64, holds: Content) -> (Script, Vec<Action>) {
+    let mut script = Script::new(Plan { degraded: Some(Duration::ZERO), ..eager() });
+    script.disk("sda", on_disk(Superblock { slots: "A.".into(), ..member(1, 2, 0) }));
+    script.wait(10_000);
+    script.answer(is_assembly, Ok(Outcome::Made { major: 9, minor: 127 }));
+    runs(&mut script, &["sda"], holds);
+    let fresh = Superblock { slots: ".A".into(), events, ..member(1, 2, 1) };
+    let actions = script.disk("sdb", on_disk(fresh));
+    (script, actions)
+}
+
+fn outrun_warnings(actions: &[Action]) -> usize {
+    let warns = |action: &&Action| {
+        matches!(action, Action::Say(crate::Loudness::Warning, text)
+            if text.contains("runs as md127 from sda, and sdb") && text.contains("do not write to it; mdadm --stop"))
+    };
+    actions.iter().filter(warns).count()
+}
+
+#[test]
+fn an_array_that_runs_from_its_stale_half_is_started_again_from_the_fresh_one() {
+    let (mut script, mut actions) = outrun_by(20, content(Kind::Ext4, "other"));
+    assert_eq!((outrun_warnings(&actions), actions.iter().filter(|one| is_stop(one)).count()), (1, 1));
+    let text = script.engine.explain(crate::Moment(20_000)).to_string();
+    assert!(text.contains("runs as md127 from sda, and sdb is fresher"), "{text}");
+    // The answer does not tell whether it was stopped: the array's end does.
+    actions = script.answer(is_stop, Ok(Outcome::Done));
+    actions.extend(script.wait(5_000));
+    assert!(assembled(&actions).is_empty() && outrun_warnings(&actions) == 0);
+    assert!(!actions.iter().any(is_stop), "asked for once");
+    actions = script.tell(Event::Gone("md127".into()));
+    actions.extend(script.wait(5_000));
+    let requests = assembled(&actions);
+    assert_eq!(requests.len(), 1, "{actions:?}");
+    assert_eq!(devices(&requests[0]), ["sdb"]);
+    script.answer(is_assembly, Ok(Outcome::Made { major: 9, minor: 127 }));
+    let actions = runs(&mut script, &["sdb"], content(Kind::Ext4, "root"));
+    assert_eq!((mounted(&actions), outrun_warnings(&actions)), (vec!["md127".to_owned()], 0));
+}
+
+#[test]
+fn a_root_is_not_mounted_from_an_array_that_is_being_stopped() {
+    let (mut script, actions) = outrun_by(20, content(Kind::Ext4, "other"));
+    assert!(actions.iter().any(is_stop));
+    assert!(mounted(&script.disk("sdr", content(Kind::Ext4, "root"))).is_empty());
+    assert_eq!(mounted(&script.answer(is_stop, Ok(Outcome::Done))), ["sdr"]);
+}
+
+#[test]
+fn an_array_that_was_outrun_goes_on_where_it_is_used_or_no_staler() {
+    // Its root is being mounted: the warning comes once that is done.
+    let (mut script, actions) = outrun_by(20, content(Kind::Ext4, "root"));
+    assert!(!actions.iter().any(is_stop));
+    let actions = script.answer(crate::script::is_mount, Ok(Outcome::Done));
+    assert!(outrun_warnings(&actions) == 1 && !actions.iter().any(is_stop), "{actions:?}");
+    // Both halves were used as much: neither is the better one.
+    let (_, actions) = outrun_by(11, content(Kind::Ext4, "other"));
+    assert!(outrun_warnings(&actions) == 1 && !actions.iter().any(is_stop), "{actions:?}");
+    // Something is built on it.
+    let mut script = Script::new(Plan { degraded: Some(Duration::ZERO), ..eager() });
+    script.disk("sda", on_disk(Superblock { slots: "A.".into(), ..member(1, 2, 0) }));
+    script.wait(10_000);
+    script.answer(is_assembly, Ok(Outcome::Made { major: 9, minor: 127 }));
+    runs(&mut script, &["sda"], content(Kind::Swap, "x"));
+    script.mapping("dm-0", "data", "md127", content(Kind::Ext4, "other"));
+    let fresh = Superblock { slots: ".A".into(), events: 20, ..member(1, 2, 1) };
+    let actions = script.disk("sdb", on_disk(fresh));
+    assert!(outrun_warnings(&actions) == 1 && !actions.iter().any(is_stop), "{actions:?}");
+}
+
 #[test]
 fn members_that_are_whole_disks_are_kept_from_others() {
     let mut script = Script::new(eager());
@@ -552,7 +627,6 @@ fn waiting_for_clean_arrays_holds_the_mount() {
 /// `rd.md.conf=0`: as dracut stops what is left over before it leaves.
 #[test]
 fn without_mdadm_conf_unused_arrays_are_stopped() {
-    let is_stop = |action: &Action| matches!(action, Action::StopArray(_));
     for conf in [true, false] {
         let mut plan = eager();
         plan.md.conf = conf;
