@@ -17,6 +17,8 @@ pub(super) struct Seen<'a> {
     pub(super) superblock: &'a Superblock,
     /// Why its superblock is not to be trusted.
     pub(super) doubt: Option<&'a str>,
+    /// Why the kernel did not take it; what it says of the others holds all the same.
+    pub(super) refused: Option<&'a str>,
 }
 
 /// Whether an array can be started from what was seen.
@@ -92,7 +94,9 @@ pub(super) fn judge<'a>(seen: &[Seen<'a>]) -> Option<Judgement<'a>> {
         let twin = used
             .iter()
             .find(|(other, known)| *other == slot && known.superblock.replacement == superblock.replacement);
-        let why = if superblock.level != best.level
+        let why = if let Some(refused) = one.refused {
+            Some(refused.to_owned())
+        } else if superblock.level != best.level
             || superblock.raid_disks != best.raid_disks
             || superblock.version != best.version
         {
@@ -132,7 +136,7 @@ pub(super) fn judge<'a>(seen: &[Seen<'a>]) -> Option<Judgement<'a>> {
     };
     let missing: Vec<u16> = slots.iter().copied().filter(|slot| !holds(*slot, true)).collect();
     let in_sync: Vec<bool> = slots.iter().map(|slot| holds(*slot, false)).collect();
-    let clean = best.ppl || used.iter().all(|(_, one)| one.superblock.clean);
+    let clean = best.ppl || (best.clean && used.iter().all(|(_, one)| one.superblock.clean));
     let working = used.len();
     let mut used: Vec<Seen<'a>> = used.into_iter().map(|(_, one)| one).collect();
     others.sort_by_key(|one| (one.superblock.number, one.name));
@@ -140,6 +144,7 @@ pub(super) fn judge<'a>(seen: &[Seen<'a>]) -> Option<Judgement<'a>> {
     for one in others {
         let superblock = one.superblock;
         let why = match superblock.role {
+            _ if one.refused.is_some() => one.refused.map(str::to_owned),
             Role::Journal if !best.journal => Some("the array has no journal".to_owned()),
             Role::Journal if superblock.events.saturating_add(1) < best.events => {
                 Some("it is out of date".to_owned())

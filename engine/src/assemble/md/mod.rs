@@ -55,6 +55,8 @@ pub struct Md {
     arrays: BTreeMap<Uuid, Array>,
     /// The wanted root was not among what is there: whatever could hide it is assembled from here on.
     peeling: bool,
+    /// Members that the kernel did not take, and why.
+    refused: BTreeMap<DevName, String>,
     /// Members that were named in the log as left out.
     named: BTreeSet<DevName>,
     /// Spares being added to running arrays, or added.
@@ -78,15 +80,17 @@ fn superblock(device: &Device) -> Option<&Superblock> {
 }
 
 /// The members of every array that nobody else has claimed, by UUID.
-fn members(table: &Table) -> BTreeMap<Uuid, Vec<Seen<'_>>> {
-    let mut groups: BTreeMap<Uuid, Vec<Seen<'_>>> = BTreeMap::new();
+fn members<'a>(table: &'a Table, refused: &'a BTreeMap<DevName, String>) -> BTreeMap<Uuid, Vec<Seen<'a>>> {
+    let mut groups: BTreeMap<Uuid, Vec<Seen<'a>>> = BTreeMap::new();
     for device in table.iter() {
         let foreign_claim = device.claimed.as_deref().is_some_and(|owner| !owner.starts_with(CLAIM));
         let Some(superblock) = superblock(device).filter(|_| !foreign_claim && !device.is_internal()) else {
             continue;
         };
         let doubt = device.signature().and_then(|signature| signature.doubt.as_deref());
-        groups.entry(superblock.uuid).or_default().push(Seen { name: &device.name, superblock, doubt });
+        let refused = refused.get(&device.name).map(String::as_str);
+        let seen = Seen { name: &device.name, superblock, doubt, refused };
+        groups.entry(superblock.uuid).or_default().push(seen);
     }
     groups
 }
@@ -395,7 +399,8 @@ impl Assembler for Md {
     fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
         self.due = None;
         self.peeling |= view.calm;
-        for (uuid, seen) in members(view.table) {
+        let refused = self.refused.clone();
+        for (uuid, seen) in members(view.table, &refused) {
             self.consider(view, uuid, &seen, requests);
         }
         if view.plan.md.wait_clean && self.cleaning.is_none() {
@@ -432,6 +437,20 @@ impl Assembler for Md {
                     array.stage = Stage::Started(members.clone());
                     return true;
                 }
+                (Stage::Starting(asked, members), Err(Failure::Member { device, what, errno }))
+                    if *asked == id && members.contains(device) =>
+                {
+                    // What is left may still be enough: it is judged again, like a degraded array.
+                    let why = format!(
+                        "the kernel refused it (cannot {what}: errno {errno}); look at dmesg and at mdadm --examine \
+                         /dev/{device}"
+                    );
+                    self.refused.insert(device.clone(), why);
+                    self.named.remove(device);
+                    array.stage = Stage::Ready;
+                    array.path = None;
+                    return true;
+                }
                 (Stage::Starting(asked, members), Err(failure)) if *asked == id => {
                     let mut why = failure.to_string();
                     if let Some(module) = &array.moduleless {
@@ -449,6 +468,7 @@ impl Assembler for Md {
 
     fn gone(&mut self, name: &DevName) {
         self.named.remove(name);
+        self.refused.remove(name);
         self.spares.remove(name);
         if name.0.starts_with("md") {
             // An array that runs is noticed again by what is built on its members.
@@ -464,6 +484,7 @@ impl Assembler for Md {
     fn retry(&mut self) {
         self.swept = false;
         self.outrun.clear();
+        self.refused.clear();
         self.arrays.retain(|_, array| !matches!(array.stage, Stage::Failed(..)));
     }
 
@@ -495,7 +516,8 @@ impl Assembler for Md {
 
     fn wind_up(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
         // The root may have been mounted from it by now, which makes it the more urgent.
-        for (uuid, seen) in members(view.table) {
+        let refused = self.refused.clone();
+        for (uuid, seen) in members(view.table, &refused) {
             let Some(judged) = judge(&seen) else { continue };
             if let Some(running) = outrun(view.table, &seen, &judged) {
                 self.warn_of_outrun(uuid, running, &seen, &judged, requests);

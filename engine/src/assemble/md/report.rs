@@ -69,7 +69,7 @@ impl Md {
             Role::Faulty => "faulty".to_owned(),
             Role::Journal => "journal".to_owned(),
         };
-        let groups = members(view.table);
+        let groups = members(view.table, &self.refused);
         let judged = groups.get(&own.uuid).and_then(|seen| judge(seen));
         let why = judged
             .iter()
@@ -84,7 +84,7 @@ impl Md {
 
     /// Arrays that do not run.
     pub(super) fn unfinished(&self, view: View<'_>) -> Vec<Node> {
-        let groups = members(view.table);
+        let groups = members(view.table, &self.refused);
         let mut nodes = Vec::new();
         for (uuid, seen) in &groups {
             let Some(judged) = judge(seen) else { continue };
@@ -146,7 +146,7 @@ impl Md {
     /// What may help.
     pub(super) fn remedies_for(&self, view: View<'_>) -> Vec<String> {
         let mut remedies = Vec::new();
-        for (uuid, seen) in members(view.table) {
+        for (uuid, seen) in members(view.table, &self.refused) {
             let Some(judged) = judge(&seen) else { continue };
             if judged.used.iter().any(|one| holder(view.table, one.name).is_some()) {
                 continue;

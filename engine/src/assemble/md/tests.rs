@@ -58,8 +58,11 @@ fn all(level: i32, disks: u32) -> Vec<Superblock> {
 fn judged(members: &[Superblock]) -> (Readiness, String, String) {
     let names: Vec<DevName> =
         (0..members.len()).map(|index| DevName(char::from(b'a' + index as u8).to_string())).collect();
-    let mut seen: Vec<Seen<'_>> =
-        members.iter().zip(&names).map(|(superblock, name)| Seen { name, superblock, doubt: None }).collect();
+    let mut seen: Vec<Seen<'_>> = members
+        .iter()
+        .zip(&names)
+        .map(|(superblock, name)| Seen { name, superblock, doubt: None, refused: None })
+        .collect();
     let mut results = Vec::new();
     // Whatever the order in which they come, the judgement is the same.
     for _ in 0..seen.len() {
@@ -212,8 +215,11 @@ fn a_member_whose_failure_was_the_last_event_is_left_out() {
 fn left_out(members: &[Superblock], of: &str) -> String {
     let names: Vec<DevName> =
         (0..members.len()).map(|index| DevName(char::from(b'a' + index as u8).to_string())).collect();
-    let seen: Vec<Seen<'_>> =
-        members.iter().zip(&names).map(|(superblock, name)| Seen { name, superblock, doubt: None }).collect();
+    let seen: Vec<Seen<'_>> = members
+        .iter()
+        .zip(&names)
+        .map(|(superblock, name)| Seen { name, superblock, doubt: None, refused: None })
+        .collect();
     let judged = judge(&seen).expect("a judgement");
     judged.left_out.into_iter().find(|(name, _)| name.0 == of).map(|(_, why)| why).unwrap_or_default()
 }
@@ -509,6 +515,61 @@ fn a_failed_start_is_tried_again_with_other_members_only() {
     script.tell(Event::Gone("sdc".into()));
     let actions = script.disk("sdc", on_disk(member(5, 3, 2)));
     assert_eq!(assembled(&actions).len(), 1);
+}
+
+#[test]
+fn a_member_that_the_kernel_refuses_is_done_without() {
+    let refuses = |device: &str| {
+        Err(Failure::Member { device: device.into(), what: format!("add {device} to md127"), errno: 22 })
+    };
+    for (grace, level, starts) in [(Some(10), 5, true), (None, 5, false), (Some(10), 0, false)] {
+        let plan = Plan { degraded: grace.map(Duration::from_secs), ..eager() };
+        let mut script = Script::new(plan);
+        for (slot, name) in ["sda", "sdb", "sdc"].into_iter().enumerate() {
+            script.disk(name, on_disk(member(level, 3, slot as u16)));
+        }
+        let mut actions = script.answer(is_assembly, refuses("sdb"));
+        assert!(assembled(&actions).is_empty());
+        let text = script.engine.explain(crate::Moment(1)).to_string();
+        assert!(
+            text.contains("left out: the kernel refused it (cannot add sdb to md127: errno 22)"),
+            "{text}"
+        );
+        actions.extend(script.wait(20_000));
+        let requests = assembled(&actions);
+        assert_eq!(requests.len(), usize::from(starts), "{grace:?} {level}: {actions:?}");
+        if starts {
+            assert_eq!(devices(&requests[0]), ["sda", "sdc"]);
+            let says =
+                |action: &Action| matches!(action, Action::Say(_, text) if text.contains("sdb is left out"));
+            assert!(actions.iter().any(says), "{actions:?}");
+        } else {
+            // The operator may have mended it.
+            let again = assembled(&script.tell(Event::Retry));
+            assert_eq!(again.iter().map(|one| devices(one).len()).collect::<Vec<_>>(), [3]);
+            script.answer(is_assembly, refuses("sdb"));
+            script.tell(Event::Gone("sdb".into()));
+            let again = assembled(&script.disk("sdb", on_disk(member(level, 3, 1))));
+            assert_eq!(again.iter().map(|one| devices(one).len()).collect::<Vec<_>>(), [3]);
+        }
+    }
+}
+
+/// A stale half must not become the better one because the fresh one cannot be added.
+#[test]
+fn a_refused_member_still_speaks_for_the_array() {
+    let (fresh, mut stale) = (DevName("sda".into()), member(1, 2, 1));
+    let best = member(1, 2, 0);
+    for (behind, used) in [(0, 1), (1, 1), (5, 0)] {
+        stale.events = best.events - behind;
+        let name = DevName("sdb".into());
+        let seen = [
+            Seen { name: &fresh, superblock: &best, doubt: None, refused: Some("it was refused") },
+            Seen { name: &name, superblock: &stale, doubt: None, refused: None },
+        ];
+        let judged = judge(&seen).expect("a judgement");
+        assert_eq!((judged.used.len(), few(&judged.readiness)), (used, used == 0), "{behind} behind");
+    }
 }
 
 #[test]
