@@ -135,6 +135,15 @@ pub enum Failure {
         /// Linux errno.
         errno: i32,
     },
+    /// The operating system refused one of several devices: which, what was attempted, errno.
+    Member {
+        /// The device.
+        device: DevName,
+        /// E.g. `add sda1 to md127`.
+        what: String,
+        /// Linux errno.
+        errno: i32,
+    },
     /// The secret opens no keyslot of this container.
     WrongSecret,
     /// The device vanished while the command ran.
@@ -154,7 +163,9 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Os { what, errno } => write!(f, "cannot {what}: errno {errno}"),
+            Failure::Os { what, errno } | Failure::Member { what, errno, .. } => {
+                write!(f, "cannot {what}: errno {errno}")
+            }
             Failure::WrongSecret => f.write_str("the passphrase or key opens no keyslot"),
             Failure::Gone => f.write_str("the device vanished"),
             Failure::NoInit(tried) => {

@@ -339,6 +339,9 @@ impl Words {
     fn failure(&mut self, failure: &Failure) -> &mut Self {
         match failure {
             Failure::Os { what, errno } => self.word("os").text(what).word(&errno.to_string()),
+            Failure::Member { device, what, errno } => {
+                self.word("member").text(&device.0).text(what).word(&errno.to_string())
+            }
             Failure::WrongSecret => self.word("wrong-secret"),
             Failure::Gone => self.word("gone"),
             Failure::NoInit(tried) => {

@@ -98,7 +98,7 @@ impl World {
             0 => parts[at].events -= rng.between(1, 4),
             1 => {
                 // One was lost, and comes back from the drawer.
-                parts[at].events -= rng.between(3, 30);
+                parts[at].events -= rng.between(1, 30);
                 let slot = at;
                 for (other, one) in parts.iter_mut().enumerate() {
                     if other != slot {
@@ -255,6 +255,11 @@ impl Machine<'_> {
         let Role::Active(best_slot) = best.role else { unreachable!() };
         for one in &active {
             let own = one.role == best.role;
+            let Role::Active(slot) = one.role else { unreachable!() };
+            assert!(
+                one.events == newest || best.slots.as_bytes()[usize::from(slot)] == b'A',
+                "a member was used that the freshest one says has failed"
+            );
             assert!(
                 own || one.slots.as_bytes()[usize::from(best_slot)] == b'A',
                 "both halves of a split brain"

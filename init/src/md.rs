@@ -24,7 +24,8 @@ pub static TURN: Mutex<()> = Mutex::new(());
 ///
 /// # Errors
 ///
-/// What the kernel said; what was made by then is taken back.
+/// [`Failure::Member`] if the kernel refuses one that holds data or the journal, otherwise what it said; what was made
+/// by then is taken back.
 pub fn assemble(request: &ArrayRequest) -> Result<Outcome, Failure> {
     let array = {
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,7 +59,20 @@ fn fill(array: &Array, request: &ArrayRequest) -> Result<(), Failure> {
     array.set_metadata(major, minor)?;
     for member in &request.members {
         array::remove_partitions(&member.device);
-        array.add(member)?;
+        match array.add(member) {
+            // The data is whole without a spare.
+            Err(failure) if member.slot < 0 => {
+                log::warn!(
+                    "{failure}: it goes on without this spare; mdadm --manage /dev/{} --add /dev/{} tries again",
+                    array.name(),
+                    member.device
+                );
+            }
+            Err(Failure::Os { what, errno }) => {
+                return Err(Failure::Member { device: member.device.clone(), what, errno });
+            }
+            result => result?,
+        }
     }
     if request.read_auto { array.write("array_state", "read-auto") } else { array.run() }
 }

@@ -220,6 +220,11 @@ fn signature(value: &str) -> Option<Signature> {
 fn failure<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<Failure> {
     Some(match words.next()? {
         "os" => Failure::Os { what: text(words.next()?)?, errno: words.next()?.parse().ok()? },
+        "member" => Failure::Member {
+            device: DevName(text(words.next()?)?),
+            what: text(words.next()?)?,
+            errno: words.next()?.parse().ok()?,
+        },
         "wrong-secret" => Failure::WrongSecret,
         "gone" => Failure::Gone,
         "no-init" => {

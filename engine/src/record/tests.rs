@@ -103,6 +103,10 @@ fn the_other_events_survive() {
         Event::Done(CommandId(1), Outcome::Done),
         Event::Done(CommandId(1), Outcome::Secret(SecretId(2))),
         Event::Failed(CommandId(1), Failure::Os { what: "mount /dev/x as y".into(), errno: 117 }),
+        Event::Failed(
+            CommandId(1),
+            Failure::Member { device: "sda 1".into(), what: "add sda 1 to md0".into(), errno: 22 },
+        ),
         Event::Failed(CommandId(1), Failure::WrongSecret),
         Event::Failed(CommandId(1), Failure::Gone),
         Event::Failed(CommandId(1), Failure::NoInit(vec![("/sbin/init".into(), "does not exist".into())])),

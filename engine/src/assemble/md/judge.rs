@@ -17,6 +17,8 @@ pub(super) struct Seen<'a> {
     pub(super) superblock: &'a Superblock,
     /// Why its superblock is not to be trusted.
     pub(super) doubt: Option<&'a str>,
+    /// Why the kernel did not take it; what it says of the others holds all the same.
+    pub(super) refused: Option<&'a str>,
 }
 
 /// Whether an array can be started from what was seen.
@@ -92,21 +94,29 @@ pub(super) fn judge<'a>(seen: &[Seen<'a>]) -> Option<Judgement<'a>> {
         let twin = used
             .iter()
             .find(|(other, known)| *other == slot && known.superblock.replacement == superblock.replacement);
-        let why = if superblock.level != best.level
+        let why = if let Some(refused) = one.refused {
+            Some(refused.to_owned())
+        } else if superblock.level != best.level
             || superblock.raid_disks != best.raid_disks
             || superblock.version != best.version
         {
             Some(format!("it speaks of another shape of the array than {}", best_member.name))
+        } else if one.name != best_member.name && !superblock.trusts(best_slot) {
+            // Before the counts are compared: whoever hears only that a half is out of date adds it back, and thereby
+            // throws away what was written to it.
+            Some(format!(
+                "it says that {} has failed: the halves of the array were used apart from each other, and this one may \
+                 hold writes that {} lacks; assemble it by itself, read-only, and compare before it is added back",
+                best_member.name, best_member.name
+            ))
         } else if superblock.events.saturating_add(1) < best.events {
             Some(format!(
                 "it is out of date: its event count is {}, that of {} is {}",
                 superblock.events, best_member.name, best.events
             ))
-        } else if one.name != best_member.name && !superblock.trusts(best_slot) {
-            Some(format!(
-                "it says that {} has failed: both were used apart from each other",
-                best_member.name
-            ))
+        } else if superblock.events < best.events && !best.trusts(slot) {
+            // One event behind is what a crash between two superblocks leaves, and what recording this failure leaves.
+            Some(format!("the freshest member, {}, says that it has failed", best_member.name))
         } else {
             twin.map(|(_, known)| format!("it claims slot {slot}, which {} has: a copy", known.name))
         };
@@ -126,7 +136,7 @@ pub(super) fn judge<'a>(seen: &[Seen<'a>]) -> Option<Judgement<'a>> {
     };
     let missing: Vec<u16> = slots.iter().copied().filter(|slot| !holds(*slot, true)).collect();
     let in_sync: Vec<bool> = slots.iter().map(|slot| holds(*slot, false)).collect();
-    let clean = best.ppl || used.iter().all(|(_, one)| one.superblock.clean);
+    let clean = best.ppl || (best.clean && used.iter().all(|(_, one)| one.superblock.clean));
     let working = used.len();
     let mut used: Vec<Seen<'a>> = used.into_iter().map(|(_, one)| one).collect();
     others.sort_by_key(|one| (one.superblock.number, one.name));
@@ -134,6 +144,7 @@ pub(super) fn judge<'a>(seen: &[Seen<'a>]) -> Option<Judgement<'a>> {
     for one in others {
         let superblock = one.superblock;
         let why = match superblock.role {
+            _ if one.refused.is_some() => one.refused.map(str::to_owned),
             Role::Journal if !best.journal => Some("the array has no journal".to_owned()),
             Role::Journal if superblock.events.saturating_add(1) < best.events => {
                 Some("it is out of date".to_owned())
@@ -227,8 +238,12 @@ fn every_stripe_has_a_copy(layout: u32, in_sync: &[bool]) -> bool {
     if near == 0 || copies == 0 || in_sync.is_empty() {
         return false;
     }
+    // More copies than members come round to the same members; layouts are read from disks that anybody may have written.
     let there = |from: usize| {
-        (0..copies).any(|step| in_sync.iter().cycle().nth(from.saturating_add(step)) == Some(&true))
+        (0..copies.min(in_sync.len())).any(|step| {
+            let at = from.saturating_add(step).checked_rem(in_sync.len());
+            at.and_then(|at| in_sync.get(at)) == Some(&true)
+        })
     };
     let mut first = 0_usize;
     // The groups begin at multiples of the near copies, and the first one comes round again.

@@ -34,6 +34,8 @@ enum Stage {
     Starting(CommandId, BTreeSet<DevName>),
     /// It runs, or is about to show up.
     Started(BTreeSet<DevName>),
+    /// It is being stopped, because it runs from members that are out of date.
+    Stopping(CommandId),
     /// It could not be started with these members.
     Failed(BTreeSet<DevName>, String),
 }
@@ -53,6 +55,8 @@ pub struct Md {
     arrays: BTreeMap<Uuid, Array>,
     /// The wanted root was not among what is there: whatever could hide it is assembled from here on.
     peeling: bool,
+    /// Members that the kernel did not take, and why.
+    refused: BTreeMap<DevName, String>,
     /// Members that were named in the log as left out.
     named: BTreeSet<DevName>,
     /// Spares being added to running arrays, or added.
@@ -64,6 +68,8 @@ pub struct Md {
     /// Root's mount waits for arrays to be clean: those that are waited for, and those that were.
     cleaning: Option<(CommandId, BTreeSet<DevName>)>,
     clean: BTreeSet<DevName>,
+    /// Arrays that run without their freshest member: its event count, and whether they were to be stopped for it.
+    outrun: BTreeMap<Uuid, (u64, bool)>,
     /// Arrays that nothing uses were asked to be stopped.
     swept: bool,
 }
@@ -74,15 +80,17 @@ fn superblock(device: &Device) -> Option<&Superblock> {
 }
 
 /// The members of every array that nobody else has claimed, by UUID.
-fn members(table: &Table) -> BTreeMap<Uuid, Vec<Seen<'_>>> {
-    let mut groups: BTreeMap<Uuid, Vec<Seen<'_>>> = BTreeMap::new();
+fn members<'a>(table: &'a Table, refused: &'a BTreeMap<DevName, String>) -> BTreeMap<Uuid, Vec<Seen<'a>>> {
+    let mut groups: BTreeMap<Uuid, Vec<Seen<'a>>> = BTreeMap::new();
     for device in table.iter() {
         let foreign_claim = device.claimed.as_deref().is_some_and(|owner| !owner.starts_with(CLAIM));
         let Some(superblock) = superblock(device).filter(|_| !foreign_claim && !device.is_internal()) else {
             continue;
         };
         let doubt = device.signature().and_then(|signature| signature.doubt.as_deref());
-        groups.entry(superblock.uuid).or_default().push(Seen { name: &device.name, superblock, doubt });
+        let refused = refused.get(&device.name).map(String::as_str);
+        let seen = Seen { name: &device.name, superblock, doubt, refused };
+        groups.entry(superblock.uuid).or_default().push(seen);
     }
     groups
 }
@@ -90,6 +98,17 @@ fn members(table: &Table) -> BTreeMap<Uuid, Vec<Seen<'_>>> {
 /// The running array that is built on this member.
 fn holder<'a>(table: &'a Table, member: &'a DevName) -> Option<&'a Device> {
     table.holders(member).find(|device| device.name.0.starts_with("md"))
+}
+
+/// The array that runs from members of which none belongs into it, now that the others were seen.
+fn outrun<'a>(table: &'a Table, seen: &[Seen<'a>], judged: &Judgement<'a>) -> Option<&'a Device> {
+    let mut used = judged.used.iter();
+    if used.clone().any(|one| holder(table, one.name).is_some())
+        || !used.any(|one| matches!(one.superblock.role, Role::Active(_)))
+    {
+        return None;
+    }
+    seen.iter().find_map(|one| holder(table, one.name))
 }
 
 /// All arrays that run.
@@ -169,9 +188,14 @@ impl Md {
             self.tend(view, uuid, running, &judged, requests);
             return;
         }
+        if let Some(running) = outrun(view.table, seen, &judged) {
+            self.warn_of_outrun(uuid, running, seen, &judged, requests);
+            self.stop_outrun(view, uuid, running, seen, &judged, requests);
+            return;
+        }
         let now: BTreeSet<DevName> = judged.used.iter().map(|one| one.name.clone()).collect();
         match self.arrays.get(&uuid).map(|array| &array.stage) {
-            Some(Stage::Loading(_) | Stage::Starting(..) | Stage::Started(_)) => return,
+            Some(Stage::Loading(_) | Stage::Starting(..) | Stage::Started(_) | Stage::Stopping(_)) => return,
             Some(Stage::Failed(tried, _)) if *tried == now => return,
             _ => {}
         }
@@ -237,6 +261,59 @@ impl Md {
                 let text = format!("{name} is left out of {}: {why}", report::title(judged.best));
                 requests.ask(Action::Say(Loudness::Warning, text));
             }
+        }
+    }
+
+    /// Says once that an array runs without members that are fresher.
+    fn warn_of_outrun(
+        &mut self,
+        uuid: Uuid,
+        running: &Device,
+        seen: &[Seen<'_>],
+        judged: &Judgement<'_>,
+        requests: &mut Requests<'_>,
+    ) {
+        let events = judged.best.events;
+        let known = self.outrun.get(&uuid).is_some_and(|(known, _)| *known >= events);
+        if running.facts.md.is_none() || known {
+            return;
+        }
+        self.outrun.insert(uuid, (events, false));
+        let text = format!("{} {}", report::title(judged.best), report::runs_outrun(running, seen, judged));
+        requests.ask(Action::Say(Loudness::Warning, text));
+    }
+
+    /// Stops an array that runs without members that are fresher, if nothing uses it and they can be started.
+    fn stop_outrun(
+        &mut self,
+        view: View<'_>,
+        uuid: Uuid,
+        running: &Device,
+        seen: &[Seen<'_>],
+        judged: &Judgement<'_>,
+        requests: &mut Requests<'_>,
+    ) {
+        let can_start = match judged.readiness {
+            Readiness::Complete | Readiness::AsItWas => true,
+            Readiness::Degraded => view.plan.degraded.is_some(),
+            Readiness::TooFew(_) | Readiness::Refused(_) => false,
+        };
+        // The kernel refuses to stop what is open or mounted; what is built on it here would only be in the way.
+        let is_used = view.table.iter().any(|device| {
+            let on_it = device.name == running.name || device.facts.parent.as_ref() == Some(&running.name);
+            on_it && view.table.holders(&device.name).next().is_some()
+        });
+        if !can_start || is_used || !report::is_fresher(running, seen, judged) {
+            return;
+        }
+        // What somebody else has started is theirs to stop.
+        let Some(array) = self.arrays.get_mut(&uuid).filter(|array| matches!(array.stage, Stage::Started(_)))
+        else {
+            return;
+        };
+        if let Some((_, asked @ false)) = self.outrun.get_mut(&uuid) {
+            *asked = true;
+            array.stage = Stage::Stopping(requests.ask(Action::StopArray(running.name.clone())));
         }
     }
 
@@ -322,7 +399,8 @@ impl Assembler for Md {
     fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
         self.due = None;
         self.peeling |= view.calm;
-        for (uuid, seen) in members(view.table) {
+        let refused = self.refused.clone();
+        for (uuid, seen) in members(view.table, &refused) {
             self.consider(view, uuid, &seen, requests);
         }
         if view.plan.md.wait_clean && self.cleaning.is_none() {
@@ -341,6 +419,12 @@ impl Assembler for Md {
             self.clean = arrays;
             return true;
         }
+        let stopping = |array: &Array| matches!(array.stage, Stage::Stopping(asked) if asked == id);
+        if let Some(uuid) = self.arrays.iter().find(|(_, array)| stopping(array)).map(|(uuid, _)| *uuid) {
+            // If it goes on all the same it is found again by what is built on its members.
+            self.arrays.remove(&uuid);
+            return true;
+        }
         for array in self.arrays.values_mut() {
             match (&array.stage, result) {
                 (Stage::Loading(asked), _) if *asked == id => {
@@ -351,6 +435,20 @@ impl Assembler for Md {
                 }
                 (Stage::Starting(asked, members), Ok(_)) if *asked == id => {
                     array.stage = Stage::Started(members.clone());
+                    return true;
+                }
+                (Stage::Starting(asked, members), Err(Failure::Member { device, what, errno }))
+                    if *asked == id && members.contains(device) =>
+                {
+                    // What is left may still be enough: it is judged again, like a degraded array.
+                    let why = format!(
+                        "the kernel refused it (cannot {what}: errno {errno}); look at dmesg and at mdadm --examine \
+                         /dev/{device}"
+                    );
+                    self.refused.insert(device.clone(), why);
+                    self.named.remove(device);
+                    array.stage = Stage::Ready;
+                    array.path = None;
                     return true;
                 }
                 (Stage::Starting(asked, members), Err(failure)) if *asked == id => {
@@ -370,6 +468,7 @@ impl Assembler for Md {
 
     fn gone(&mut self, name: &DevName) {
         self.named.remove(name);
+        self.refused.remove(name);
         self.spares.remove(name);
         if name.0.starts_with("md") {
             // An array that runs is noticed again by what is built on its members.
@@ -384,22 +483,30 @@ impl Assembler for Md {
 
     fn retry(&mut self) {
         self.swept = false;
+        self.outrun.clear();
+        self.refused.clear();
         self.arrays.retain(|_, array| !matches!(array.stage, Stage::Failed(..)));
     }
 
     fn is_busy(&self) -> bool {
-        let busy = |array: &Array| matches!(array.stage, Stage::Loading(_) | Stage::Starting(..));
+        let busy = |array: &Array| {
+            matches!(array.stage, Stage::Loading(_) | Stage::Starting(..) | Stage::Stopping(_))
+        };
         !self.adding.is_empty() || self.arrays.values().any(busy)
     }
 
     fn hold(&self, view: View<'_>) -> Hold {
+        // A root must not be mounted from the array that is being stopped.
+        if self.arrays.values().any(|array| matches!(array.stage, Stage::Stopping(_))) {
+            return Hold::Working;
+        }
         if view.plan.md.wait_clean && !running(view.table).is_subset(&self.clean) {
             return Hold::Working;
         }
         let named = view.plan.md.uuids.iter().filter(|_| view.plan.md.enabled);
         let state = |uuid: &[u8; 16]| match self.arrays.get(uuid).map(|array| &array.stage) {
             Some(Stage::Started(_) | Stage::Failed(..)) => Hold::No,
-            Some(Stage::Loading(_) | Stage::Starting(..)) => Hold::Working,
+            Some(Stage::Loading(_) | Stage::Starting(..) | Stage::Stopping(_)) => Hold::Working,
             // BIOS RAID's own assembler answers for what it has seen.
             _ if external::is_seen(view, *uuid) => Hold::No,
             _ => Hold::Missing,
@@ -408,6 +515,14 @@ impl Assembler for Md {
     }
 
     fn wind_up(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
+        // The root may have been mounted from it by now, which makes it the more urgent.
+        let refused = self.refused.clone();
+        for (uuid, seen) in members(view.table, &refused) {
+            let Some(judged) = judge(&seen) else { continue };
+            if let Some(running) = outrun(view.table, &seen, &judged) {
+                self.warn_of_outrun(uuid, running, &seen, &judged, requests);
+            }
+        }
         if !view.plan.md.enabled || view.plan.md.conf || std::mem::replace(&mut self.swept, true) {
             return;
         }

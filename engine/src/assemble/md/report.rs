@@ -2,8 +2,8 @@
 
 use ondisk::md::{Role, Superblock};
 
-use super::judge::{Judgement, Readiness, judge};
-use super::{Md, Stage, Unwanted, holder, list, members, superblock};
+use super::judge::{Judgement, Readiness, Seen, judge};
+use super::{Md, Stage, Unwanted, holder, list, members, outrun, superblock};
 use crate::assemble::View;
 use crate::assemble::ata_raid::external;
 use crate::explain::{Node, State};
@@ -36,6 +36,26 @@ fn counted(judged: &Judgement<'_>) -> String {
     format!("{seen} of {all} members seen{slots}")
 }
 
+/// Whether the freshest member has moved on from those that the array runs from, as only use without them makes it.
+pub(super) fn is_fresher(running: &Device, seen: &[Seen<'_>], judged: &Judgement<'_>) -> bool {
+    let inside = seen.iter().filter(|one| running.facts.slaves.contains(one.name));
+    let newest = inside.map(|one| one.superblock.events).max();
+    newest.is_some_and(|newest| newest.saturating_add(1) < judged.best.events)
+}
+
+/// What is said of an array that runs without its freshest member.
+pub(super) fn runs_outrun(running: &Device, seen: &[Seen<'_>], judged: &Judgement<'_>) -> String {
+    let name = &running.name;
+    let (inside, fresh) = (list(running.facts.slaves.iter()), list(judged.used.iter().map(|one| one.name)));
+    let devices: Vec<String> = judged.used.iter().map(|one| format!("/dev/{}", one.name)).collect();
+    let how = if is_fresher(running, seen, judged) { "is fresher" } else { "was used apart from it" };
+    format!(
+        "runs as {name} from {inside}, and {fresh} {how}: do not write to it; mdadm --stop /dev/{name}, then mdadm \
+         --assemble --run /dev/{name} {}",
+        devices.join(" ")
+    )
+}
+
 impl Md {
     /// What a member is, and what keeps its array.
     pub(super) fn explain_member(&self, view: View<'_>, device: &Device) -> Option<Node> {
@@ -49,7 +69,7 @@ impl Md {
             Role::Faulty => "faulty".to_owned(),
             Role::Journal => "journal".to_owned(),
         };
-        let groups = members(view.table);
+        let groups = members(view.table, &self.refused);
         let judged = groups.get(&own.uuid).and_then(|seen| judge(seen));
         let why = judged
             .iter()
@@ -64,16 +84,21 @@ impl Md {
 
     /// Arrays that do not run.
     pub(super) fn unfinished(&self, view: View<'_>) -> Vec<Node> {
-        let groups = members(view.table);
+        let groups = members(view.table, &self.refused);
         let mut nodes = Vec::new();
         for (uuid, seen) in &groups {
             let Some(judged) = judge(seen) else { continue };
             if judged.used.iter().any(|one| holder(view.table, one.name).is_some()) {
                 continue;
             }
+            if let Some(running) = outrun(view.table, seen, &judged) {
+                let what = runs_outrun(running, seen, &judged);
+                nodes.push(Node::new(State::Failed, format!("{} {what}", title(judged.best))));
+                continue;
+            }
             let (state, what) = match self.arrays.get(uuid).map(|array| &array.stage) {
                 Some(Stage::Failed(_, why)) => (State::Failed, format!("could not be started: {why}")),
-                Some(Stage::Starting(..) | Stage::Started(_)) => {
+                Some(Stage::Starting(..) | Stage::Started(_) | Stage::Stopping(_)) => {
                     (State::Waiting, format!("{}, being started", counted(&judged)))
                 }
                 _ => self.waiting(view, &judged),
@@ -121,9 +146,12 @@ impl Md {
     /// What may help.
     pub(super) fn remedies_for(&self, view: View<'_>) -> Vec<String> {
         let mut remedies = Vec::new();
-        for (uuid, seen) in members(view.table) {
+        for (uuid, seen) in members(view.table, &self.refused) {
             let Some(judged) = judge(&seen) else { continue };
             if judged.used.iter().any(|one| holder(view.table, one.name).is_some()) {
+                continue;
+            }
+            if outrun(view.table, &seen, &judged).is_some() {
                 continue;
             }
             let title = title(judged.best);

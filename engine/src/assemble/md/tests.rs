@@ -58,8 +58,11 @@ fn all(level: i32, disks: u32) -> Vec<Superblock> {
 fn judged(members: &[Superblock]) -> (Readiness, String, String) {
     let names: Vec<DevName> =
         (0..members.len()).map(|index| DevName(char::from(b'a' + index as u8).to_string())).collect();
-    let mut seen: Vec<Seen<'_>> =
-        members.iter().zip(&names).map(|(superblock, name)| Seen { name, superblock, doubt: None }).collect();
+    let mut seen: Vec<Seen<'_>> = members
+        .iter()
+        .zip(&names)
+        .map(|(superblock, name)| Seen { name, superblock, doubt: None, refused: None })
+        .collect();
     let mut results = Vec::new();
     // Whatever the order in which they come, the judgement is the same.
     for _ in 0..seen.len() {
@@ -109,6 +112,21 @@ fn raid10_needs_one_copy_of_each_stripe() {
 }
 
 #[test]
+fn raid10_with_more_copies_than_members_is_judged_at_once() {
+    let hostile = |slots: &[u16], disks: u32| {
+        let of = |slot: &u16| Superblock { layout: 0xffff, ..member(10, disks, *slot) };
+        judged(&slots.iter().map(of).collect::<Vec<_>>()).0
+    };
+    let begun = std::time::Instant::now();
+    assert_eq!(hostile(&[0], 1), Readiness::Complete);
+    assert_eq!(hostile(&[1919], 1920), Readiness::Degraded, "everybody has a copy of everything");
+    let mut rebuilding = Superblock { layout: 0xffff, ..member(10, 1, 0) };
+    rebuilding.recovery_offset = Some(5);
+    assert!(few(&judged(&[rebuilding]).0));
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn dirty_and_degraded_is_only_started_with_a_log() {
     for (level, ppl, may) in
         [(5, false, false), (6, false, false), (4, false, false), (5, true, true), (1, false, true)]
@@ -152,6 +170,72 @@ fn of_a_split_brain_the_fresher_half_is_used() {
     {
         let (readiness, seen, out) = halves(events);
         assert_eq!((readiness, seen.as_str(), out.as_str()), (Readiness::AsItWas, used, left), "{events:?}");
+    }
+}
+
+#[test]
+fn a_member_whose_failure_was_the_last_event_is_left_out() {
+    let with = |slots: &str| {
+        let mut members = all(1, 2);
+        members[1].events -= 1;
+        members[0].slots = slots.into();
+        members
+    };
+    for slots in ["AA", "AR"] {
+        assert_eq!(judged(&with(slots)), (Readiness::Complete, "ab".into(), String::new()), "{slots}");
+    }
+    assert_eq!(judged(&with("A.")), (Readiness::AsItWas, "a".into(), "b".into()));
+    assert!(left_out(&with("A."), "b").contains("a, says that it has failed"));
+    // A replacement, and a member that is being rebuilt, are known to the freshest one.
+    let mut members = all(5, 3);
+    members.push(Superblock { replacement: true, recovery_offset: Some(5), number: 3, ..member(5, 3, 1) });
+    members.iter_mut().for_each(|one| one.slots = "ARA".into());
+    members[1].events -= 1;
+    members[3].events -= 1;
+    members[2].events -= 1;
+    members[2].recovery_offset = Some(5);
+    assert_eq!(judged(&members).1, "abdc");
+    // Nor does a crash while a reshape adds members make any of them suspect.
+    let reshape = Reshape {
+        position: 100,
+        level: 5,
+        layout: 2,
+        chunk: 65536,
+        delta_disks: 1,
+        new_offset: true,
+        backwards: false,
+    };
+    let mut members = all(5, 4);
+    members.iter_mut().for_each(|one| one.reshape = Some(reshape.clone()));
+    members[3].events -= 1;
+    assert_eq!(judged(&members).0, Readiness::Complete);
+}
+
+/// Why the member of this name is left out.
+fn left_out(members: &[Superblock], of: &str) -> String {
+    let names: Vec<DevName> =
+        (0..members.len()).map(|index| DevName(char::from(b'a' + index as u8).to_string())).collect();
+    let seen: Vec<Seen<'_>> = members
+        .iter()
+        .zip(&names)
+        .map(|(superblock, name)| Seen { name, superblock, doubt: None, refused: None })
+        .collect();
+    let judged = judge(&seen).expect("a judgement");
+    judged.left_out.into_iter().find(|(name, _)| name.0 == of).map(|(_, why)| why).unwrap_or_default()
+}
+
+#[test]
+fn a_half_that_was_used_apart_is_told_from_a_stale_one() {
+    let mut members = all(1, 2);
+    members[0].slots = "A.".into();
+    members[0].events = 90;
+    let why = left_out(&members, "b");
+    assert!(why.contains("out of date"), "it knows nothing of a failure: {why}");
+    members[1].slots = ".A".into();
+    for events in [10, 88, 89, 90] {
+        members[1].events = events;
+        let why = left_out(&members, "b");
+        assert!(why.contains("used apart") && why.contains("writes that a lacks"), "{events}: {why}");
     }
 }
 
@@ -434,6 +518,61 @@ fn a_failed_start_is_tried_again_with_other_members_only() {
 }
 
 #[test]
+fn a_member_that_the_kernel_refuses_is_done_without() {
+    let refuses = |device: &str| {
+        Err(Failure::Member { device: device.into(), what: format!("add {device} to md127"), errno: 22 })
+    };
+    for (grace, level, starts) in [(Some(10), 5, true), (None, 5, false), (Some(10), 0, false)] {
+        let plan = Plan { degraded: grace.map(Duration::from_secs), ..eager() };
+        let mut script = Script::new(plan);
+        for (slot, name) in ["sda", "sdb", "sdc"].into_iter().enumerate() {
+            script.disk(name, on_disk(member(level, 3, slot as u16)));
+        }
+        let mut actions = script.answer(is_assembly, refuses("sdb"));
+        assert!(assembled(&actions).is_empty());
+        let text = script.engine.explain(crate::Moment(1)).to_string();
+        assert!(
+            text.contains("left out: the kernel refused it (cannot add sdb to md127: errno 22)"),
+            "{text}"
+        );
+        actions.extend(script.wait(20_000));
+        let requests = assembled(&actions);
+        assert_eq!(requests.len(), usize::from(starts), "{grace:?} {level}: {actions:?}");
+        if starts {
+            assert_eq!(devices(&requests[0]), ["sda", "sdc"]);
+            let says =
+                |action: &Action| matches!(action, Action::Say(_, text) if text.contains("sdb is left out"));
+            assert!(actions.iter().any(says), "{actions:?}");
+        } else {
+            // The operator may have mended it.
+            let again = assembled(&script.tell(Event::Retry));
+            assert_eq!(again.iter().map(|one| devices(one).len()).collect::<Vec<_>>(), [3]);
+            script.answer(is_assembly, refuses("sdb"));
+            script.tell(Event::Gone("sdb".into()));
+            let again = assembled(&script.disk("sdb", on_disk(member(level, 3, 1))));
+            assert_eq!(again.iter().map(|one| devices(one).len()).collect::<Vec<_>>(), [3]);
+        }
+    }
+}
+
+/// A stale half must not become the better one because the fresh one cannot be added.
+#[test]
+fn a_refused_member_still_speaks_for_the_array() {
+    let (fresh, mut stale) = (DevName("sda".into()), member(1, 2, 1));
+    let best = member(1, 2, 0);
+    for (behind, used) in [(0, 1), (1, 1), (5, 0)] {
+        stale.events = best.events - behind;
+        let name = DevName("sdb".into());
+        let seen = [
+            Seen { name: &fresh, superblock: &best, doubt: None, refused: Some("it was refused") },
+            Seen { name: &name, superblock: &stale, doubt: None, refused: None },
+        ];
+        let judged = judge(&seen).expect("a judgement");
+        assert_eq!((judged.used.len(), few(&judged.readiness)), (used, used == 0), "{behind} behind");
+    }
+}
+
+#[test]
 fn a_spare_that_comes_late_is_added_and_a_late_member_is_named() {
     let mut script = Script::new(Plan { degraded: Some(Duration::ZERO), ..eager() });
     script.disk("sda", on_disk(member(1, 2, 0)));
@@ -451,6 +590,81 @@ fn a_spare_that_comes_late_is_added_and_a_late_member_is_named() {
     let named =
         |action: &Action| matches!(action, Action::Say(_, text) if text.contains("--re-add /dev/sdb"));
     assert!(actions.iter().any(named), "{actions:?}");
+}
+
+fn is_stop(action: &Action) -> bool {
+    matches!(action, Action::StopArray(_))
+}
+
+/// A mirror whose half sda, with ten events, runs with this content, and then sdb comes with so many.
+fn outrun_by(events: u64, holds: Content) -> (Script, Vec<Action>) {
+    let mut script = Script::new(Plan { degraded: Some(Duration::ZERO), ..eager() });
+    script.disk("sda", on_disk(Superblock { slots: "A.".into(), ..member(1, 2, 0) }));
+    script.wait(10_000);
+    script.answer(is_assembly, Ok(Outcome::Made { major: 9, minor: 127 }));
+    runs(&mut script, &["sda"], holds);
+    let fresh = Superblock { slots: ".A".into(), events, ..member(1, 2, 1) };
+    let actions = script.disk("sdb", on_disk(fresh));
+    (script, actions)
+}
+
+fn outrun_warnings(actions: &[Action]) -> usize {
+    let warns = |action: &&Action| {
+        matches!(action, Action::Say(crate::Loudness::Warning, text)
+            if text.contains("runs as md127 from sda, and sdb") && text.contains("do not write to it; mdadm --stop"))
+    };
+    actions.iter().filter(warns).count()
+}
+
+#[test]
+fn an_array_that_runs_from_its_stale_half_is_started_again_from_the_fresh_one() {
+    let (mut script, mut actions) = outrun_by(20, content(Kind::Ext4, "other"));
+    assert_eq!((outrun_warnings(&actions), actions.iter().filter(|one| is_stop(one)).count()), (1, 1));
+    let text = script.engine.explain(crate::Moment(20_000)).to_string();
+    assert!(text.contains("runs as md127 from sda, and sdb is fresher"), "{text}");
+    // The answer does not tell whether it was stopped: the array's end does.
+    actions = script.answer(is_stop, Ok(Outcome::Done));
+    actions.extend(script.wait(5_000));
+    assert!(assembled(&actions).is_empty() && outrun_warnings(&actions) == 0);
+    assert!(!actions.iter().any(is_stop), "asked for once");
+    actions = script.tell(Event::Gone("md127".into()));
+    actions.extend(script.wait(5_000));
+    let requests = assembled(&actions);
+    assert_eq!(requests.len(), 1, "{actions:?}");
+    assert_eq!(devices(&requests[0]), ["sdb"]);
+    script.answer(is_assembly, Ok(Outcome::Made { major: 9, minor: 127 }));
+    let actions = runs(&mut script, &["sdb"], content(Kind::Ext4, "root"));
+    assert_eq!((mounted(&actions), outrun_warnings(&actions)), (vec!["md127".to_owned()], 0));
+}
+
+#[test]
+fn a_root_is_not_mounted_from_an_array_that_is_being_stopped() {
+    let (mut script, actions) = outrun_by(20, content(Kind::Ext4, "other"));
+    assert!(actions.iter().any(is_stop));
+    assert!(mounted(&script.disk("sdr", content(Kind::Ext4, "root"))).is_empty());
+    assert_eq!(mounted(&script.answer(is_stop, Ok(Outcome::Done))), ["sdr"]);
+}
+
+#[test]
+fn an_array_that_was_outrun_goes_on_where_it_is_used_or_no_staler() {
+    // Its root is being mounted: the warning comes once that is done.
+    let (mut script, actions) = outrun_by(20, content(Kind::Ext4, "root"));
+    assert!(!actions.iter().any(is_stop));
+    let actions = script.answer(crate::script::is_mount, Ok(Outcome::Done));
+    assert!(outrun_warnings(&actions) == 1 && !actions.iter().any(is_stop), "{actions:?}");
+    // Both halves were used as much: neither is the better one.
+    let (_, actions) = outrun_by(11, content(Kind::Ext4, "other"));
+    assert!(outrun_warnings(&actions) == 1 && !actions.iter().any(is_stop), "{actions:?}");
+    // Something is built on it.
+    let mut script = Script::new(Plan { degraded: Some(Duration::ZERO), ..eager() });
+    script.disk("sda", on_disk(Superblock { slots: "A.".into(), ..member(1, 2, 0) }));
+    script.wait(10_000);
+    script.answer(is_assembly, Ok(Outcome::Made { major: 9, minor: 127 }));
+    runs(&mut script, &["sda"], content(Kind::Swap, "x"));
+    script.mapping("dm-0", "data", "md127", content(Kind::Ext4, "other"));
+    let fresh = Superblock { slots: ".A".into(), events: 20, ..member(1, 2, 1) };
+    let actions = script.disk("sdb", on_disk(fresh));
+    assert!(outrun_warnings(&actions) == 1 && !actions.iter().any(is_stop), "{actions:?}");
 }
 
 #[test]
@@ -474,7 +688,6 @@ fn waiting_for_clean_arrays_holds_the_mount() {
 /// `rd.md.conf=0`: as dracut stops what is left over before it leaves.
 #[test]
 fn without_mdadm_conf_unused_arrays_are_stopped() {
-    let is_stop = |action: &Action| matches!(action, Action::StopArray(_));
     for conf in [true, false] {
         let mut plan = eager();
         plan.md.conf = conf;
