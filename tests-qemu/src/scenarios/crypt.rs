@@ -51,6 +51,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         late_key(),
         three(),
         two_consoles(),
+        after_a_shell(),
         keymap("keymap-default", "", "horreht corse", "Passphrase for"),
         keymap("keymap-named", "rd.vconsole.keymap=ch-or", "hrooeht crose", "Passphrase for"),
         keymap("keymap-us", "rd.vconsole.keymap=us", "correct horse", "Passphrase for"),
@@ -257,6 +258,24 @@ fn three() -> Scenario {
     .never_shows("wrong passphrase");
     let boot = root_on(handed_over(boot), "luks-5d6e7f80-0003-4000-8000-c0ffee000002");
     Scenario::new("luks-three-one-passphrase", as_cryptsetup_made(boot, &[]))
+}
+
+/// A shell hangs up its terminal when it ends; whoever leaves it is asked all the same.
+fn after_a_shell() -> Scenario {
+    let mut image = image(&[]);
+    if let Image::Rootward { arguments, .. } = &mut image {
+        arguments.extend(["--add".to_owned(), "/bin/dash:/bin/sh".to_owned()]);
+    }
+    let words = format!("root=UUID={PLAIN_UUID} ro rd.luks.uuid={LUKS_UUID} rd.break=initqueue");
+    let boot = Boot::new(KERNEL, image, words)
+        .disk(Disk::Luks, Bus::VirtioBlk)
+        .expect("rootward:\\w# ")
+        .types("echo gone-$((40 + 2)); exit")
+        .expect("gone-42")
+        .expect("Passphrase for")
+        .types(PASSPHRASE)
+        .never_shows(PASSPHRASE);
+    Scenario::new("luks-after-a-shell", root_is(handed_over(boot), "dm-0", "ext4", false))
 }
 
 /// A layout on which c and h have changed places, and one on which o and r have, too; the other keys stay.
