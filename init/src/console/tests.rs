@@ -265,9 +265,12 @@ fn a_hang_up_under_an_open_question_shows_it_again() {
     let (mut person, path) = person();
     let mut consoles = hung_up(&path);
     consoles.ask_secret("P", Some("note"));
+    assert!(is_ready(&consoles, PATIENCE));
+    assert!(consoles.take_input().is_none());
+    // Not before: until then the terminal echoes.
+    assert_eq!(person.sees("P: "), "note\nP: ");
     person.types("x\r");
     assert_eq!(secret(&mut consoles), "x");
-    assert_eq!(person.sees("P: "), "note\nP: ");
 }
 
 #[test]
