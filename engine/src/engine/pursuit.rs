@@ -217,9 +217,12 @@ impl Engine {
         if others.is_empty() {
             return;
         }
+        let subject = match self.goal.mountpoint {
+            Mountpoint::Root => "root=",
+            Mountpoint::Usr => "what names /usr",
+        };
         let text = format!(
-            "what is wanted as {} is also on {}; {} is used and nothing else touched. Give one of them a new UUID or label",
-            self.goal.mountpoint,
+            "{subject} also names {}; {} is used and nothing else touched. Give one of them a new UUID or label",
             matching::join_names(others.iter()),
             chosen.name
         );
