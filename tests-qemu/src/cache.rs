@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::program::{feed, program};
 use crate::{Error, debian};
 
 /// Entries not used for this long are removed when something new is made.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// What takes this long to make is said: a cold run is mostly that.
+const TOLD: Duration = Duration::from_secs(5);
 
 /// The cache directory of the test bed.
 #[derive(Debug, Clone)]
@@ -52,7 +55,12 @@ impl Cache {
         }
         let partial = directory.join(format!(".partial-{name}-{short}"));
         remove(&partial)?;
+        let start = Instant::now();
         make(&partial)?;
+        let took = start.elapsed();
+        if took >= TOLD {
+            crate::run::say(&format!("made    {kind}/{name} ({:.1} s)", took.as_secs_f64()));
+        }
         fs::rename(&partial, &path).map_err(Error::io(&path))?;
         drop(guard);
         prune(&directory);

@@ -38,6 +38,8 @@ pub enum End {
     Rescue,
     /// The deadline passed; QEMU was killed.
     Deadline,
+    /// The emulator has lost a timer of the guest ([`LOST_TIMER`]); QEMU was killed.
+    LostTimer,
 }
 
 /// What came of a conversation.
@@ -116,12 +118,14 @@ pub fn hold(mut guest: Guest, steps: &[Step], patience: Duration) -> Result<Conv
         let until = pause_over.map_or(deadline, |over: Instant| over.min(deadline));
         match guest.console.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(Said::Console(bytes)) => {
-                let from = console.len().saturating_sub(PANIC.len());
+                let from = console.len().saturating_sub(PANIC.len().max(LOST_TIMER.len()));
                 console.extend(bytes);
-                if find(console.get(from..).unwrap_or_default(), PANIC).is_some() {
+                let new = console.get(from..).unwrap_or_default();
+                let (panic, lost) = (find(new, PANIC), find(new, LOST_TIMER));
+                if panic.is_some() || lost.is_some() {
                     // The rest of the report is worth having in the log.
                     drain(&guest, &mut console);
-                    break End::Panic;
+                    break if panic.is_some() { End::Panic } else { End::LostTimer };
                 }
             }
             Ok(Said::End) | Err(RecvTimeoutError::Disconnected) => {
@@ -148,6 +152,11 @@ pub const PROMPT: &str = "rootward> ";
 
 /// First words of the kernel's panic (kernel/panic.c).
 const PANIC: &str = "Kernel panic - not syncing";
+
+/// What the guest's kernel says (kernel/rcu/tree_stall.h) when the emulator has lost one of its timers, which happens on
+/// busy hosts: then a CPU's clock is seconds behind and nothing sleeping there wakes up. No program in the guest can
+/// bring that about.
+pub const LOST_TIMER: &str = "kthread timer wakeup didn't happen";
 
 fn drain(guest: &Guest, console: &mut Vec<u8>) {
     while let Ok(Said::Console(bytes)) = guest.console.recv_timeout(Duration::from_secs(2)) {

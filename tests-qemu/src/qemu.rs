@@ -107,6 +107,8 @@ pub struct Machine {
     pub cmdline: String,
     /// Memory in MiB.
     pub memory: u32,
+    /// Processors.
+    pub cpus: u32,
     /// Disks in order.
     pub drives: Vec<Drive>,
 }
@@ -148,7 +150,8 @@ impl Machine {
         // A guest must not outlive the thread that watches it, however that ends.
         let mut command = program("setpriv");
         command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
-        command.args(["-machine", "q35", "-accel", accel.option(), "-cpu", "max", "-smp", "2"]);
+        command.args(["-machine", "q35", "-accel", accel.option(), "-cpu", "max"]);
+        command.args(["-smp", &self.cpus.to_string()]);
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         command.args(["-m", &self.memory.to_string(), "-kernel"]).arg(&self.kernel);
         command.arg("-initrd").arg(&self.initrd);

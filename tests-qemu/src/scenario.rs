@@ -67,6 +67,8 @@ pub struct Boot {
     pub disks: Vec<Attached>,
     /// Memory in MiB.
     pub memory: u32,
+    /// Processors.
+    pub cpus: u32,
     /// What happens meanwhile.
     pub steps: Vec<Step>,
     /// What must be true.
@@ -122,6 +124,7 @@ impl Boot {
             cmdline: cmdline.into(),
             disks: Vec::new(),
             memory: 512,
+            cpus: 2,
             steps: Vec::new(),
             checks: Vec::new(),
             end: End::PowerOff,
@@ -216,6 +219,13 @@ impl Boot {
     #[must_use]
     pub fn memory(mut self, mebibytes: u32) -> Self {
         self.memory = mebibytes;
+        self
+    }
+
+    /// One processor, where nothing but what is found is in question: cheaper to emulate.
+    #[must_use]
+    pub fn one_cpu(mut self) -> Self {
+        self.cpus = 1;
         self
     }
 

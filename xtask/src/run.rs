@@ -38,6 +38,7 @@ pub fn run() -> Result<(), Failure> {
         initrd: Image::universal().make(kernel, &bed.under_test, &bed.guest, &bed.cache)?,
         cmdline: format!("root=UUID={PLAIN_UUID} ro"),
         memory: 1024,
+        cpus: 2,
         drives: vec![Drive {
             image: bed.disk(&Disk::Debian(Release::Trixie))?,
             bus: Bus::VirtioBlk,

@@ -161,7 +161,8 @@ fn scenario(recipe: &Arc<Recipe>, index: usize, stack: &[Layer]) -> Scenario {
         .root("the root lies on exactly these layers", move |verdict| {
             equal(&layers(verdict, &root_device(verdict)?), &wanted)
         })
-        .never_shows("Passphrase for");
+        .never_shows("Passphrase for")
+        .one_cpu();
     Scenario::new(&format!("stack-{}", name(stack)), handed_over(boot))
 }
 
