@@ -151,7 +151,15 @@ fn unmount(target: &str) -> Result<(), Failure> {
         .map_err(|errno| Failure::Os { what: format!("unmount {target}"), errno: errno.raw_os_error() })
 }
 
+/// Whether a file system is mounted on `target`. Before Linux 5.8 a btrfs subvolume of the file system `above` passes for
+/// one too (statx(2)).
 fn is_mount(target: &str, above: &str) -> bool {
+    use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+    if let Ok(told) = statx(CWD, target, AtFlags::empty(), StatxFlags::empty())
+        && told.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT)
+    {
+        return told.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
+    }
     let (Ok(here), Ok(above)) = (rustix::fs::stat(target), rustix::fs::stat(above)) else { return false };
     here.st_dev != above.st_dev
 }
