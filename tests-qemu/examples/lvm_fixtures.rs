@@ -80,7 +80,6 @@ fn make(release: Release, groups: &[String]) -> Result<(), Error> {
             name: &name,
             script,
             targets: if vdo { vec![("OUT", 8), ("BIG", 8192)] } else { vec![("OUT", 8)] },
-            packages: if vdo { vec!["vdo"] } else { Vec::new() },
             release: Some(release),
             kernel: Some(kernel),
             ..Job::default()

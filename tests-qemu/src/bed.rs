@@ -46,8 +46,6 @@ pub struct Recipe {
     pub tree: Tree,
     /// Disks to make: variable and size in MiB.
     pub disks: Vec<(String, u64)>,
-    /// Debian packages beyond the builder's own.
-    pub packages: Vec<&'static str>,
     /// Kernel that makes them, where it matters; otherwise the newest.
     pub kernel: Option<Series>,
     /// Release whose tools make them, where it matters; otherwise the newest.
@@ -190,7 +188,6 @@ impl Bed {
             files: vec![("passphrase", PASSPHRASE.as_bytes().to_vec()), ("key", KEY.as_bytes().to_vec())],
             inputs,
             targets,
-            packages: recipe.packages.clone(),
             kernel: recipe.kernel,
             release: recipe.release,
         };
@@ -234,7 +231,6 @@ impl Bed {
             script,
             tree,
             disks: vec![("DISK".to_owned(), size)],
-            packages: Vec::new(),
             kernel: None,
             release: None,
         };

@@ -32,8 +32,6 @@ pub struct Job<'a> {
     pub inputs: Vec<(&'a str, PathBuf)>,
     /// Disks to make: variable and size in MiB. They start out as zeros.
     pub targets: Vec<(&'a str, u64)>,
-    /// Debian packages beyond the builder's own.
-    pub packages: Vec<&'a str>,
     /// Kernel to run, where it matters; otherwise the newest.
     pub kernel: Option<Series>,
     /// Release whose tools are wanted, where it matters; otherwise the newest.
@@ -61,13 +59,8 @@ impl Builder<'_> {
     /// named after its variable, and `console.log`.
     pub fn run(&self, job: &Job<'_>) -> Result<PathBuf, Error> {
         let kernel = image::of_series(self.kernels, job.kernel.unwrap_or(Series::V6_12))?;
-        let root = rootfs::builder_root(
-            job.release.unwrap_or(Release::Trixie),
-            &job.packages,
-            kernel,
-            self.guest,
-            self.cache,
-        )?;
+        let root =
+            rootfs::builder_root(job.release.unwrap_or(Release::Trixie), kernel, self.guest, self.cache)?;
         let mut recipe = format!("{}\n{}\n{:?}\n", job.script, root.display(), job.targets);
         for (name, content) in &job.files {
             recipe += &format!("file {name} {}\n", crate::cache::digest(content)?);

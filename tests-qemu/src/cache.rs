@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::program::{feed, program};
+use crate::program::{feed, output, program};
 use crate::{Error, debian};
 
 /// Entries not used for this long are removed when something new is made.
@@ -78,7 +78,10 @@ pub fn digest(bytes: &[u8]) -> Result<String, Error> {
 pub fn remove(path: &Path) -> Result<(), Error> {
     match path.symlink_metadata() {
         Err(_) => Ok(()),
-        Ok(data) if data.is_dir() => fs::remove_dir_all(path).map_err(Error::io(path)),
+        // A killed mmdebstrap leaves the host's own /proc, /sys and device nodes mounted in its tree.
+        Ok(data) if data.is_dir() => {
+            output(program("rm").args(["-r", "--force", "--one-file-system", "--"]).arg(path)).map(drop)
+        }
         Ok(_) => fs::remove_file(path).map_err(Error::io(path)),
     }
 }

@@ -184,8 +184,13 @@ pub fn make_filesystem(
     let used = mebibytes(tree)?;
     match filesystem {
         Filesystem::Ext4 => {
-            blank(path, (used * 5 / 4 + 48) << 20)?;
+            let size = used * 5 / 4 + 48;
+            blank(path, size << 20)?;
             let mut mkfs = program("mke2fs");
+            if size > 128 {
+                // Devices with such sectors may get a copy of it (`fill` of a recipe).
+                mkfs.args(["-b", "4096"]);
+            }
             mkfs.args(["-q", "-F", "-t", "ext4", "-m", "0", "-U", uuid, "-L", label, "-d"])
                 .arg(tree)
                 .arg(path);

@@ -86,13 +86,17 @@ impl Release {
 const ROOT_PACKAGES: &[&str] =
     &["systemd-sysv", "udev", "dbus", "kmod", "lvm2", "cryptsetup", "mdadm", "e2fsprogs", "util-linux"];
 
-/// What the builder VM makes disks with.
+/// What the builder VM makes disks with: one tree for all jobs, as a tree takes a minute to make.
 const BUILDER_PACKAGES: &[&str] = &[
+    "bcache-tools",
     "btrfs-progs",
     "cryptsetup-bin",
+    "dmsetup",
     "dosfstools",
     "e2fsprogs",
     "fdisk",
+    "gpg",
+    "gpg-agent",
     "kmod",
     "lvm2",
     "mdadm",
@@ -177,15 +181,13 @@ StandardOutput=journal+console
 /// The tree of the builder VM: tools of a release, nothing of ours but the program that runs a script.
 pub fn builder_root(
     release: Release,
-    more_packages: &[&str],
     kernel: &Kernel,
     guest: &GuestPrograms,
     cache: &Cache,
 ) -> Result<PathBuf, Error> {
-    let mut wanted = [BUILDER_PACKAGES, more_packages].concat();
-    wanted.sort_unstable();
-    wanted.dedup();
-    let base = bootstrap(release.suite(), &wanted, cache)?;
+    // Debian 12 has no VDO.
+    let vdo: &[&str] = if release == Release::Trixie { &["vdo"] } else { &[] };
+    let base = bootstrap(release.suite(), &[BUILDER_PACKAGES, vdo].concat(), cache)?;
     let recipe = format!("{}\n{}\n{}", base.display(), kernel.package, debian::sha256(&guest.checker)?)
         + &DISTRIBUTION_MODULES.join(" ");
     cache.entry("trees", "builder", &recipe, |tree| {

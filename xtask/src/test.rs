@@ -46,9 +46,13 @@ impl Tally {
     /// Runs `cargo test` and counts its tests one by one.
     fn tests(&mut self, name: &str, cargo: &mut Command) {
         say(name);
+        let start = Instant::now();
         match count_tests(cargo) {
             Ok(counted) if counted.passed + counted.failed == 0 => self.fail(&format!("{name}: no test ran")),
             Ok(counted) if counted.failed > 0 || counted.succeeded => {
+                let Counted { passed, failed, .. } = counted;
+                let took = start.elapsed().as_secs_f64();
+                say(&format!("{name}: {passed} passed, {failed} failed ({took:.0} s)"));
                 self.passed += counted.passed;
                 self.failed += counted.failed;
                 self.failures.extend(counted.failures.into_iter().map(|test| format!("{name}: {test}")));
@@ -111,6 +115,7 @@ pub fn test() -> Result<(), Failure> {
         .env(SEEDS.0, SEEDS.1),
     );
     say(&format!("fuzz targets, {FUZZ_SECONDS} s each"));
+    let start = Instant::now();
     match fuzz::fuzz(&[], FUZZ_SECONDS) {
         Ok(outcomes) => {
             for outcome in outcomes {
@@ -122,6 +127,7 @@ pub fn test() -> Result<(), Failure> {
         }
         Err(Failure(why)) => tally.fail(&format!("fuzz targets: {why}")),
     }
+    say(&format!("fuzz targets: done ({:.0} s)", start.elapsed().as_secs_f64()));
     tally.step("release programs", || artifacts::build(true).map(drop));
     say("scenarios in QEMU");
     match tests_qemu::run(&Options::of_checkout(&root())) {

@@ -66,7 +66,6 @@ dmsetup remove part; dmsetup remove nvidia_eeeeegdg
         script,
         tree: Tree::Probe,
         disks: sizes.map(disk).to_vec(),
-        packages: vec!["dmsetup"],
         kernel: None,
         release: None,
     });

@@ -62,7 +62,6 @@ mdadm --examine $A
         script: format!("{named}{script}"),
         tree,
         disks: ["A", "B"].map(|disk| (disk.to_owned(), size)).to_vec(),
-        packages: Vec::new(),
         kernel: None,
         release: None,
     })

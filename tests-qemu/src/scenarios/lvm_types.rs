@@ -35,7 +35,6 @@ fn recipe_on(disks: &[&str], name: &str, script: &str, size: u64, (release, seri
         script: script.to_owned(),
         tree: Tree::Debian(release),
         disks: disks.iter().map(|disk| ((*disk).to_owned(), size)).collect(),
-        packages: Vec::new(),
         kernel: Some(series),
         release: Some(release),
     })

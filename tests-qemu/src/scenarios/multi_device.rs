@@ -19,13 +19,12 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     vec![btrfs(), bcache()]
 }
 
-fn recipe(name: &str, packages: Vec<&'static str>, script: &str) -> Arc<Recipe> {
+fn recipe(name: &str, script: &str) -> Arc<Recipe> {
     Arc::new(Recipe {
         name: name.to_owned(),
         script: script.to_owned(),
         tree: Tree::Probe,
         disks: ["A", "B"].map(|disk| (disk.to_owned(), 192)).to_vec(),
-        packages,
         kernel: None,
         release: None,
     })
@@ -43,8 +42,8 @@ fn btrfs() -> Scenario {
              umount /old /new\n"
         )
     };
-    let both = recipe("btrfs-raid1", Vec::new(), &script("raid1"));
-    let single = recipe("btrfs-single", Vec::new(), &script("single"));
+    let both = recipe("btrfs-raid1", &script("raid1"));
+    let single = recipe("btrfs-single", &script("single"));
     let boot = |words: &str| {
         Boot::new(KERNEL, Image::modules(STORAGE), format!("root=UUID={BTRFS} rd.retry=15 {words}"))
     };
@@ -85,7 +84,6 @@ fn btrfs() -> Scenario {
 fn bcache() -> Scenario {
     let recipe = recipe(
         "bcache",
-        vec!["bcache-tools"],
         "modprobe bcache\n\
          make-bcache --bucket 64k -B $A -C $B\n\
          for disk in $A $B; do echo $disk >/sys/fs/bcache/register || true; done\n\

@@ -116,7 +116,6 @@ fn recipe(number: usize, stacks: &[Vec<Layer>]) -> Arc<Recipe> {
         kernel: None,
         release: None,
         disks,
-        packages: Vec::new(),
     })
 }
 

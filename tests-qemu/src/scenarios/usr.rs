@@ -59,7 +59,6 @@ vgchange -q -an sys
         ),
         tree: Tree::Debian(Release::Trixie),
         disks: vec![("DISK".to_owned(), 560), ("POOL".to_owned(), 560)],
-        packages: Vec::new(),
         kernel: Some(KERNEL),
         release: Some(Release::Trixie),
     });
@@ -89,7 +88,6 @@ echo hash=$HASH >$DUMP
         .to_owned(),
         tree: Tree::Probe,
         disks: vec![("DISK".to_owned(), 120)],
-        packages: vec!["dmsetup"],
         kernel: None,
         release: None,
     });

@@ -56,7 +56,6 @@ printf x | dd of=${BAD}1 bs=1 seek=100
         .to_owned(),
         tree: Tree::Probe,
         disks: vec![("DISK".to_owned(), 160), ("BAD".to_owned(), 160)],
-        packages: vec!["dmsetup"],
         kernel: None,
         release: None,
     })
@@ -139,7 +138,6 @@ cat noted; cat noted >$DUMP
         .to_owned(),
         tree: Tree::Probe,
         disks: vec![("DISK".to_owned(), 160)],
-        packages: vec!["dmsetup"],
         kernel: None,
         release: None,
     });

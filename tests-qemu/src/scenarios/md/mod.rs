@@ -33,7 +33,6 @@ fn recipe(name: &str, script: &str, disks: &[&str], kernel: Series, tools: Relea
         script: format!("{}{script}", include_str!("prelude.sh")),
         tree: Tree::Probe,
         disks: disks.iter().map(|disk| ((*disk).to_owned(), 280)).collect(),
-        packages: Vec::new(),
         kernel: Some(kernel),
         release: Some(tools),
     })
@@ -182,7 +181,6 @@ fn debian() -> Scenario {
         script: format!("{}{}", include_str!("prelude.sh"), include_str!("debian.sh")),
         tree: Tree::Debian(Release::Trixie),
         disks: vec![("A".to_owned(), 1400), ("B".to_owned(), 1400)],
-        packages: Vec::new(),
         kernel: None,
         release: None,
     });
