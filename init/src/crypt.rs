@@ -6,6 +6,7 @@
 mod foreign;
 mod mapping;
 mod messages;
+mod openpgp_key;
 
 use std::fs;
 use std::io;
@@ -103,6 +104,9 @@ pub fn open(request: &OpenRequest, secret: &Secret) -> Result<(), Failure> {
 /// what the library or the kernel said.
 pub fn unseal_key(place: &HeaderSource, secret: Option<&Secret>) -> Result<Option<Secret>, Failure> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
+    if place.is_openpgp() {
+        return openpgp_key::unseal(place, secret);
+    }
     if let HeaderSource::File(path) = place
         && !fs::exists(path).unwrap_or(false)
     {

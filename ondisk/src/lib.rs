@@ -22,6 +22,7 @@ pub mod lvm;
 mod mbr;
 pub mod md;
 pub mod member;
+pub mod openpgp;
 mod probe;
 pub mod read;
 pub mod scsi_id;

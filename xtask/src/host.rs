@@ -68,6 +68,8 @@ const TEST_BED: &[Need] = &[
     (Program("blkid"), &["util-linux"]),
     (Program("depmod"), &["kmod"]),
     (Program("loadkeys"), &["kbd"]),
+    (Program("gpg"), &["gpg"]),
+    (Program("gpg-agent"), &["gpg-agent"]),
     (Program("cpio"), &["cpio"]),
     (Program("zstd"), &["zstd"]),
     (Program("xz"), &["xz-utils"]),

@@ -79,7 +79,7 @@ pub(super) static ROWS: &[Row] = &[
             plan.luks.keys.push(key);
             Ok(())
         })),
-        "A key file. KEYDEV is `/` for the initramfs, `/dev/NAME`, `UUID=`, `LABEL=`, or absent for the initramfs and then every device (with a UUID in front: the initramfs alone); LUKSDEV is `UUID=`, `LABEL=`, `/dev/NAME`, or absent for all containers. If its name ends in `.img` it is a LUKS image, opened with a passphrase, whose plaintext is the key (at most 8 MiB); `.gpg` cannot be decrypted.",
+        "A key file. KEYDEV is `/` for the initramfs, `/dev/NAME`, `UUID=`, `LABEL=`, or absent for the initramfs and then every device (with a UUID in front: the initramfs alone); LUKSDEV is `UUID=`, `LABEL=`, `/dev/NAME`, or absent for all containers. If its name ends in `.img` it is a LUKS image, in `.gpg` a file of `gpg --symmetric` (AES); a passphrase opens either, and its plaintext is the key (at most 8 MiB).",
     )
     .syntax(KEY)
     .aliases(&[same("luks.key")])

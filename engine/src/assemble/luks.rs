@@ -54,8 +54,6 @@ pub struct Luks {
     question: Option<Question>,
     prompt_until: Option<Moment>,
     waiting_for_key: Option<Moment>,
-    /// Remarks that were made already.
-    said: BTreeSet<String>,
     /// Remarks still to be made.
     unsaid: Vec<String>,
 }
@@ -97,11 +95,6 @@ impl Luks {
             // A selector may be a part of several UUIDs; the mappings cannot share its name.
             if self.containers.values().any(|other| other.name == container.name && !other.is_hopeless()) {
                 container.name = choice::default_name(&container.uuid, &device.name);
-            }
-            for remark in std::mem::take(&mut container.remarks) {
-                if self.said.insert(remark.clone()) {
-                    requests.ask(Action::Say(Loudness::Warning, remark));
-                }
             }
             container.known_from = self.typed.len();
             if self.opened_orphans.contains(&container.uuid) {

@@ -106,3 +106,14 @@ pub struct CryptOptions {
     /// Only this keyslot.
     pub keyslot: Option<u32>,
 }
+
+impl HeaderSource {
+    /// Whether it is a key that gpg has encrypted, by the ending that dracut gives that meaning.
+    #[must_use]
+    pub fn is_openpgp(&self) -> bool {
+        match self {
+            HeaderSource::File(path) | HeaderSource::FileOn { path, .. } => path.ends_with(".gpg"),
+            HeaderSource::Device(_) => false,
+        }
+    }
+}

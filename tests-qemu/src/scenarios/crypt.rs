@@ -43,6 +43,9 @@ const VAULT: [&str; 2] = ["5d6e7f80-0005-4000-8000-c0ffee000001", "5d6e7f80-0005
 /// UUID of the image in which a key lies, and of the container that it opens.
 const IMAGE: [&str; 2] = ["5d6e7f80-0006-4000-8000-c0ffee000001", "5d6e7f80-0006-4000-8000-c0ffee000002"];
 
+/// UUID of the container whose key gpg has encrypted.
+const GPG: &str = "5d6e7f80-0007-4000-8000-c0ffee000001";
+
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
         foreign(),
@@ -60,6 +63,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         plain(),
         key_source(),
         key_image(),
+        key_gpg(),
     ]
 }
 
@@ -83,7 +87,6 @@ fn recipe(name: &str, tree: Tree, disks: &[(&str, u64)], script: &str) -> Arc<Re
         script: format!("{FUNCTIONS}{script}"),
         tree,
         disks: disks.iter().map(|(variable, size)| ((*variable).to_owned(), *size)).collect(),
-        packages: vec!["dmsetup"],
         kernel: None,
         release: None,
     })
@@ -426,6 +429,43 @@ fn key_source() -> Scenario {
     .types(PASSPHRASE)
     .never_shows("Passphrase for vda");
     Scenario::new("luks-key-source", as_cryptsetup_made(root_on(handed_over(boot), "root"), &[]))
+}
+
+/// A key that gpg has encrypted, on a stick; nothing of gpg is in the image.
+fn key_gpg() -> Scenario {
+    let root = GPG;
+    let script = format!(
+        "\
+mkfs.vfat -n KEYS $STICK
+mkdir -p /stick
+mount $STICK /stick
+dd if=/dev/urandom of=plaintext bs=64 count=4 status=none
+gpg --homedir $(mktemp -d) --batch --pinentry-mode loopback --passphrase-file passphrase \\
+    --output /stick/root.gpg --symmetric plaintext
+umount /stick
+cp plaintext passphrase
+luks {root} $DISK
+unlock $DISK root
+fill /dev/mapper/root
+note
+"
+    );
+    let disks = [("DISK", 192), ("STICK", 48)];
+    let recipe = recipe("gpg", Tree::Probe, &disks, &script);
+    let boot = Boot::new(
+        KERNEL,
+        image(VFAT),
+        format!("root=/dev/mapper/root ro rd.luks.name={root}=root rd.luks.key=/root.gpg:LABEL=KEYS"),
+    )
+    .disk(recipe.disk("DISK"), Bus::VirtioBlk)
+    .disk(recipe.disk("STICK"), Bus::VirtioBlk)
+    .expect("Passphrase for /root.gpg, the key of vda (root): ")
+    .types("wrong")
+    .expect("wrong passphrase, 4 tries left")
+    .expect("Passphrase for /root.gpg")
+    .types(PASSPHRASE)
+    .never_shows(PASSPHRASE);
+    Scenario::new("luks-key-gpg", as_cryptsetup_made(root_on(handed_over(boot), "root"), &[]))
 }
 
 /// The key of the root is the plaintext of a LUKS image on a vfat stick, whose passphrase is asked for; nothing of that is

@@ -259,11 +259,10 @@ fn container(
     };
     // dracut's meaning of the ending; in crypttab it has none.
     let ours = |wanted: &LuksKey, device| Key {
-        sealed: wanted.path.ends_with(".img"),
+        sealed: [".img", ".gpg"].iter().any(|end| wanted.path.ends_with(end)),
         ..key(&wanted.path, device, 0, None)
     };
     let mut keys = VecDeque::new();
-    let mut remarks = Vec::new();
     let label = device.signature().and_then(|signature| signature.label.as_deref());
     let meant = luks.keys.iter().filter(|key| match &key.target {
         _ if keysource => false,
@@ -273,14 +272,6 @@ fn container(
         KeyTarget::Path(path) => matching::is_path_of(path, device),
     });
     for wanted in meant {
-        if wanted.path.ends_with(".gpg") {
-            remarks.push(format!(
-                "key file {} is encrypted with GnuPG, which is not in this initramfs: put the key into a LUKS image \
-                 (NAME.img) or on a container of its own (rd.luks.uuid=keysource:ID); a passphrase is asked for instead",
-                wanted.path
-            ));
-            continue;
-        }
         // "Anywhere" begins with the initramfs itself.
         if wanted.device == KeyDevice::Any && view.image.key_files.contains(&wanted.path) {
             keys.push_back(ours(wanted, &KeyDevice::Initramfs));
@@ -340,7 +331,6 @@ fn container(
         typed: Vec::new(),
         state: State::Locked,
         note: None,
-        remarks,
     }
 }
 

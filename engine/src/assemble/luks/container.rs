@@ -19,11 +19,11 @@ pub(super) struct Key {
     pub(super) looked_on: BTreeSet<DevName>,
     pub(super) offset: u64,
     pub(super) size: Option<u64>,
-    /// It is a LUKS image whose plaintext is the key.
+    /// It is a LUKS image or encrypted by gpg, and its plaintext is the key.
     pub(super) sealed: bool,
 }
 
-/// A key in a LUKS image that was found.
+/// A file that was found and has a key in it, encrypted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Image {
     pub(super) path: String,
@@ -106,8 +106,6 @@ pub(super) struct Container {
     pub(super) typed: Vec<SecretId>,
     pub(super) state: State,
     pub(super) note: Option<String>,
-    /// What its owner should be told of what is asked for and cannot be done.
-    pub(super) remarks: Vec<String>,
 }
 
 impl Container {

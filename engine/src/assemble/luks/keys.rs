@@ -38,10 +38,11 @@ pub(super) fn next(
     for (index, key) in container.keys.iter_mut().enumerate() {
         let path = key.path.clone();
         if !key.is_elsewhere() && key.sealed {
-            if !ready(modules, image_modules(None), requests) {
+            let place = HeaderSource::File(path);
+            let needed = image_modules(&place);
+            if !needed.is_empty() && !ready(modules, needed, requests) {
                 return Next::Loading;
             }
-            let place = HeaderSource::File(path);
             container.keys.remove(index);
             return look(container, place, requests);
         }
@@ -56,18 +57,19 @@ pub(super) fn next(
                 .map(|(device, fstype)| (device, Some(fstype))),
         };
         let Some((device, fstype)) = found else { continue };
-        let needed = match &fstype {
-            fstype if key.sealed => image_modules(fstype.as_deref()),
-            Some(fstype) => kernel_requests::for_filesystem(fstype),
-            None => Vec::new(),
-        };
+        let named = key.device != KeyDevice::Any;
+        let place = key.sealed.then(|| {
+            let (device, path) = (device.clone(), path.clone());
+            HeaderSource::FileOn { device, fstype: fstype.clone().unwrap_or_default(), path, named }
+        });
+        let mut needed: Vec<String> =
+            fstype.as_deref().map(kernel_requests::for_filesystem).unwrap_or_default();
+        needed.extend(place.iter().flat_map(image_modules));
         if !needed.is_empty() && !ready(modules, needed, requests) {
             return Next::Loading;
         }
         key.looked_on.insert(device.clone());
-        let named = key.device != KeyDevice::Any;
-        if key.sealed {
-            let place = HeaderSource::FileOn { device, fstype: fstype.unwrap_or_default(), path, named };
+        if let Some(place) = place {
             return look(container, place, requests);
         }
         let (offset, size) = (key.offset, key.size);
@@ -89,11 +91,13 @@ fn look(container: &mut Container, place: HeaderSource, requests: &mut Requests<
     Next::Reading
 }
 
-/// What opening an image of the usual cipher takes, and mounting the file system on which it lies.
-fn image_modules(fstype: Option<&str>) -> Vec<String> {
+/// What the kernel needs for decrypting a key: the usual cipher for an image, nothing for what gpg has encrypted.
+fn image_modules(place: &HeaderSource) -> Vec<String> {
+    if place.is_openpgp() {
+        return Vec::new();
+    }
     let mut names = crypto_modules::modules_for(USUAL_CIPHER);
     names.push("loop".to_owned());
-    names.extend(fstype.into_iter().flat_map(kernel_requests::for_filesystem));
     names
 }
 

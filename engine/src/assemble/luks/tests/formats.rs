@@ -257,20 +257,6 @@ fn a_key_anywhere_begins_with_the_image() {
 }
 
 #[test]
-fn what_cannot_decrypt_a_key_says_so_once() {
-    let mut plan = explicit("aa");
-    plan.luks.keys.push(key("/k.gpg", KeyDevice::Initramfs, KeyTarget::All));
-    let mut script = Script::new(plan);
-    let mut actions = script.disk("sda", content(Kind::Luks2, "aa11"));
-    assert!(actions.iter().any(is_ask) && !actions.iter().any(is_open));
-    actions.extend(script.disk("sdb", content(Kind::Luks2, "aa22")));
-    let warnings = actions.iter().filter(
-        |one| matches!(one, Action::Say(_, text) if text.contains("GnuPG") && text.contains("keysource:ID")),
-    );
-    assert_eq!(warnings.count(), 1, "{actions:?}");
-}
-
-#[test]
 fn a_key_source_is_asked_for_at_once_and_closed_in_the_end() {
     let mut plan = plan(uuid("inner"));
     plan.luks.selectors.push(LuksSelector { keysource: true, ..selector(LuksIdKind::Uuid, "eeee") });
@@ -405,6 +391,23 @@ fn a_key_in_a_luks_image() {
     assert_eq!(unsealed(&actions), [(place.clone(), 0)]);
     assert_eq!(unsealed(&script.answer(is_unseal, Ok(Outcome::Done))), [(place.clone(), 1)]);
     assert_eq!(unsealed(&script.answer(is_unseal, Err(Failure::WrongSecret))), [(place, 2)]);
+}
+
+#[test]
+fn a_key_that_gpg_has_encrypted() {
+    let mut plan = explicit("aa");
+    plan.luks.keys.push(key("/k.gpg", KeyDevice::Initramfs, KeyTarget::All));
+    let mut script = Script::new(plan);
+    let actions = script.disk("sda", content(Kind::Luks2, "aa11"));
+    assert_eq!(unsealed(&actions), [(HeaderSource::File("/k.gpg".to_owned()), 0)]);
+    let loads =
+        |one: &Action| matches!(one, Action::LoadModules(names) if names.iter().any(|name| name == "loop"));
+    assert!(!actions.iter().any(loads), "{actions:?}");
+    let actions = script.answer(is_unseal, Ok(Outcome::Done));
+    assert_eq!(asks(&actions)[0].0, "Passphrase for /k.gpg, the key of sda (luks-aa)");
+    script.tell(Event::Typed(SecretId(1)));
+    let actions = script.answer(is_unseal, Ok(Outcome::Secret(SecretId(9))));
+    assert_eq!(opened(&actions).len(), 1);
 }
 
 #[test]
