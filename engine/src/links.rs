@@ -8,7 +8,7 @@ use ondisk::md::Version;
 use ondisk::{Kind, udev_encode};
 
 use crate::event::{DevName, DmFacts};
-use crate::matching;
+use crate::matching::{self, Preference};
 use crate::table::{Device, Table};
 
 /// Every link that the device may claim, relative to `/dev`, sorted.
@@ -126,14 +126,14 @@ fn by_content(device: &Device, table: &Table, links: &mut Vec<String>) {
 }
 
 /// Who claims a link; the least owns it: assembled devices before raw ones, then the one seen first.
-type Claim = ((bool, u64), DevName);
+type Claim = (Preference, DevName);
 
 /// Which devices claim which link.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     claimants: BTreeMap<String, BTreeSet<Claim>>,
     /// What each device entered, with the rank that it had then.
-    entered: BTreeMap<DevName, ((bool, u64), Vec<String>)>,
+    entered: BTreeMap<DevName, (Preference, Vec<String>)>,
     doubtful: BTreeSet<DevName>,
 }
 

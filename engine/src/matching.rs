@@ -82,12 +82,15 @@ pub fn is_path_of(path: &str, device: &Device) -> bool {
     relative == device.name.0 || device.claims.iter().any(|link| link == relative)
 }
 
-/// A device's place in the choice among several that match: assembled devices before their raw members' look-alikes,
-/// then in the order of appearance.
+/// What [`preference`] compares; the least goes first.
+pub type Preference = (bool, bool, u64);
+
+/// A device's place in the choice among several that match: originals before copies, assembled devices before their raw
+/// members' look-alikes, then in the order of appearance.
 #[must_use]
-pub fn preference(device: &Device) -> (bool, u64) {
+pub fn preference(device: &Device) -> Preference {
     let assembled = device.facts.dm.is_some() || !device.facts.slaves.is_empty();
-    (!assembled, device.order)
+    (device.copy_of.is_some(), !assembled, device.order)
 }
 
 /// The names of `devices`, for a message.

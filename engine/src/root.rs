@@ -114,8 +114,16 @@ impl Goal {
 
     /// Those, and those that wait for further devices of their file system.
     fn mountable_when_complete<'a>(&self, plan: &Plan, table: &'a Table) -> impl Iterator<Item = &'a Device> {
-        self.matches(plan, table)
+        let matches = self.matches(plan, table);
+        let names: Vec<DevName> = matches.iter().map(|device| device.name.clone()).collect();
+        // A copy is not taken for its original, nor before that was read.
+        let gives_way = move |device: &Device| {
+            let is_other = |original: &Device| original.is_settled() && !names.contains(&original.name);
+            device.copy_of.is_some() && !table.original(device).is_some_and(is_other)
+        };
+        matches
             .into_iter()
+            .filter(move |device| !gives_way(device))
             .filter(|device| !self.failures.contains_key(&device.name) && obstacle(plan, device).is_none())
     }
 

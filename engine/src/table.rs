@@ -44,6 +44,8 @@ pub struct Device {
     /// What it was claimed for, if it is a part of something that hides it (a path of a multipath device, a member of a
     /// BIOS RAID set): its content is that of the whole, so nobody else may use it.
     pub claimed: Option<String>,
+    /// The device-mapper UUID of the device of which it is a copy by design, such as the origin of a snapshot.
+    pub copy_of: Option<String>,
 }
 
 /// Reads of one medium that may fail before it is left alone until it changes.
@@ -76,6 +78,12 @@ impl Device {
     #[must_use]
     pub fn signature(&self) -> Option<&Signature> {
         self.content().and_then(Content::only)
+    }
+
+    /// Whether all is known of its content that there is to know for now.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        matches!(self.knowledge, Knowledge::Known(_) | Knowledge::Unreadable(_))
     }
 
     /// Whether it is a virtual device that the kernel makes by default and that cannot hold a root.
@@ -170,6 +178,7 @@ impl Table {
             links: Vec::new(),
             failed_reads: 0,
             claimed: None,
+            copy_of: None,
         };
         let owner = device.facts.parent.as_ref().and_then(|parent| self.devices.get(parent)?.claimed.clone());
         self.devices.insert(name.clone(), Device { claimed: owner, ..device });
@@ -241,6 +250,22 @@ impl Table {
         self.refresh(name);
         let partitions: Vec<DevName> = self.partitions(name).map(|part| part.name.clone()).collect();
         partitions.iter().for_each(|part| self.release(part));
+    }
+
+    /// Enters that a device is a copy of the one with this device-mapper UUID.
+    pub fn mark_copy(&mut self, name: &DevName, original: String) {
+        let Some(device) = self.devices.get_mut(name) else { return };
+        if device.copy_of.as_ref() != Some(&original) {
+            device.copy_of = Some(original);
+            self.refresh(name);
+        }
+    }
+
+    /// The device of which this one is a copy, if that one has shown up.
+    #[must_use]
+    pub fn original(&self, copy: &Device) -> Option<&Device> {
+        let uuid = copy.copy_of.as_ref()?;
+        self.iter().find(|device| device.facts.dm.as_ref().is_some_and(|dm| dm.uuid == *uuid))
     }
 
     /// Looks one up.

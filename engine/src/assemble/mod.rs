@@ -78,6 +78,12 @@ pub trait Assembler {
         Vec::new()
     }
 
+    /// Devices that are copies by design, each with the device-mapper UUID of its original, which goes before it.
+    fn copies(&self, view: View<'_>) -> Vec<(DevName, String)> {
+        let _ = view;
+        Vec::new()
+    }
+
     /// Looks at the facts and asks for what follows from them. Called until nobody asks for more.
     fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>);
 

@@ -8,7 +8,7 @@ use crate::command::{Action, Loudness, Mountpoint};
 use crate::event::{DevName, Failure};
 use crate::matching;
 use crate::root::{self, Goal, Stage};
-use crate::table::Knowledge;
+use crate::table::Device;
 use crate::time::Moment;
 use crate::usr::{self, Usr};
 
@@ -59,6 +59,9 @@ impl Engine {
                     Some(owner) => self.table.claim(&device, &owner),
                     None => self.table.release(&device),
                 }
+            }
+            for (copy, original) in assembler.copies(self.view(now)) {
+                self.table.mark_copy(&copy, original);
             }
         }
         self.assemblers = assemblers;
@@ -181,11 +184,7 @@ impl Engine {
 
     /// A device was taken away while it was being mounted: whether what has the name now is what is wanted.
     fn is_right_after_all(&mut self, now: Moment, name: &DevName) -> bool {
-        let settled = |name: &DevName| {
-            self.table.get(name).is_some_and(|device| {
-                matches!(device.knowledge, Knowledge::Known(_) | Knowledge::Unreadable(_))
-            })
-        };
+        let settled = |name: &DevName| self.table.get(name).is_some_and(Device::is_settled);
         let device = self.table.get(name).filter(|device| settled(&device.name));
         if device.is_some()
             && self.goal.matches(&self.plan, &self.table).iter().any(|device| device.name == *name)
@@ -211,7 +210,7 @@ impl Engine {
             .matches(&self.plan, &self.table)
             .into_iter()
             .filter(|device| device.name != chosen.name && !self.goal.named.contains(&device.name))
-            .filter(|device| !matching::are_siblings(device, chosen))
+            .filter(|device| device.copy_of.is_none() && !matching::are_siblings(device, chosen))
             .map(|device| device.name.clone())
             .collect();
         if others.is_empty() {

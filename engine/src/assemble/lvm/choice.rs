@@ -71,6 +71,15 @@ fn is_usable(vg: &VolumeGroup, lv: &LogicalVolume, unasked: bool) -> bool {
         && !(unasked && (kind("thin-pool") || kind("vdo-pool") || kind("cache-pool")))
 }
 
+/// The snapshots of a group and their origins, by dm UUID. One that is being merged is none: its origin shows what it holds.
+pub fn snapshots(vg: &VolumeGroup) -> impl Iterator<Item = (String, String)> {
+    let segments = vg.lvs.iter().flat_map(|lv| &lv.segments).filter(|segment| segment.kind == "snapshot");
+    let uuid = |name: &str| vg.lvs.iter().find(|lv| lv.name == name).map(|lv| dm_uuid(&vg.id, &lv.id, None));
+    segments.filter_map(move |segment| {
+        uuid(segment.config.text("cow_store")?).zip(uuid(segment.config.text("origin")?))
+    })
+}
+
 /// Whether `root=` names the volume.
 pub fn is_root(view: View<'_>, vg: &VolumeGroup, lv: &LogicalVolume) -> bool {
     let Some(RootSpec::Path(path)) = &view.plan.root.spec else { return false };

@@ -26,7 +26,7 @@ use super::{Assembler, Hold, Requests, View};
 use crate::command::{Action, Loudness};
 use crate::event::{CommandId, DevName, Failure, Outcome};
 use crate::explain::Node;
-use crate::table::{Device, Knowledge, Table};
+use crate::table::{Device, Table};
 use crate::time::Moment;
 
 pub use conf::LvmConf;
@@ -63,6 +63,8 @@ pub struct Lvm {
     /// When a complete group is started although devices are still being read.
     unread_until: Option<Moment>,
     said: BTreeSet<String>,
+    /// Snapshots of what was activated and their origins, by UUID.
+    snapshots: BTreeMap<String, String>,
 }
 
 /// Which volumes are looked at.
@@ -192,6 +194,7 @@ impl Lvm {
         plan: Activation,
         requests: &mut Requests<'_>,
     ) {
+        self.snapshots.extend(choice::snapshots(group.vg));
         let key = key(group.vg, lv);
         let path = format!("{}/{}", group.vg.name, lv.name);
         if plan.devices.is_empty() {
@@ -268,10 +271,7 @@ impl Lvm {
         let Some(uuid) = &self.fresh else { return true };
         let device =
             view.table.iter().find(|device| device.facts.dm.as_ref().is_some_and(|dm| dm.uuid == *uuid));
-        view.stuck
-            || device.is_some_and(|device| {
-                matches!(device.knowledge, Knowledge::Known(_) | Knowledge::Unreadable(_))
-            })
+        view.stuck || device.is_some_and(Device::is_settled)
     }
 }
 
@@ -311,6 +311,18 @@ impl Assembler for Lvm {
         let changes = free.chain(held.iter().map(|name| (name.clone(), owner.clone()))).collect();
         self.held = held;
         changes
+    }
+
+    /// Snapshots: for udev too their origins go first (lvm2: lib/activate/dev_manager.c, `_get_udev_flags`).
+    fn copies(&self, view: View<'_>) -> Vec<(DevName, String)> {
+        if self.snapshots.is_empty() {
+            return Vec::new();
+        }
+        let copy = |device: &Device| {
+            let origin = self.snapshots.get(&device.facts.dm.as_ref()?.uuid)?;
+            Some((device.name.clone(), origin.clone()))
+        };
+        view.table.iter().filter_map(copy).collect()
     }
 
     fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
