@@ -21,7 +21,7 @@ use crate::scenario::{Boot, Scenario, ensure, equal};
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = vec![debian(Release::Bookworm, Series::V6_1), debian(Release::Trixie, Series::V6_12)];
     all.extend(Series::ALL.map(linear));
-    all.extend([degraded(), missing(), damaged(), duplicate()]);
+    all.extend([degraded(), missing(), damaged(), duplicate(), snapshot()]);
     all
 }
 
@@ -102,6 +102,31 @@ vgchange -an my-vg
     let boot = linked(boot, "/dev/my-vg/a-root", "dm-0");
     let boot = linked(boot, "/dev/mapper/my--vg-a--root", "dm-0");
     Scenario::new("lvm-linear-late-disk", linked(boot, &format!("/dev/disk/by-uuid/{PLAIN_UUID}"), "dm-0"))
+}
+
+/// A snapshot has the UUID of its origin and is activated with it.
+fn snapshot() -> Scenario {
+    let script = "\
+modprobe dm-snapshot
+vgcreate vg $D1
+lvcreate -y -Wn -n root -l 30 vg
+fill /dev/vg/root
+lvcreate -y -s -n before -l 4 vg/root
+note $D1 >$DUMP
+vgchange -an vg
+";
+    let recipe = recipe("snapshot", Tree::Probe, &[("D1", 192)], script);
+    let image = Image::modules(&[STORAGE, &["dm_mod", "dm_snapshot"]].concat());
+    let boot = Boot::new(Series::V6_12, image, format!("root=UUID={PLAIN_UUID} rw"))
+        .disk(recipe.disk("D1"), Bus::VirtioBlk)
+        .root("root is the origin", |verdict| {
+            let device = super::handoff::root_device(verdict)?;
+            equal(&verdict.block(&device).ok_or("no such device")?.dm_name, "vg-root")
+        })
+        .never_shows("also names");
+    let boot = as_lvm2_made(handed_over(boot));
+    // The origin's lower part was made before it, the snapshot and its store after it.
+    Scenario::new("lvm-snapshot-of-root", linked(boot, &format!("/dev/disk/by-uuid/{PLAIN_UUID}"), "dm-1"))
 }
 
 fn mirrored() -> Arc<Recipe> {
