@@ -331,6 +331,9 @@ impl Engine {
     fn settle(&mut self, now: Moment) -> Vec<Command> {
         let mut actions = Actions::new();
         self.keep_claimed(now);
+        if self.table.admit(self.is_quiet(now)) {
+            self.keep_claimed(now);
+        }
         if !matches!(self.goal.stage, Stage::Switching(..)) && self.begin(now, &mut actions) {
             self.identify(&mut actions);
             if self.stopped.is_none() && self.pass(now, BreakPoint::Initqueue, &mut actions) {

@@ -46,6 +46,8 @@ pub struct Device {
     pub claimed: Option<String>,
     /// The device-mapper UUID of the device of which it is a copy by design, such as the origin of a snapshot.
     pub copy_of: Option<String>,
+    /// What was read of a partition before its disk was read, see [`Table::admit`].
+    early: Option<Knowledge>,
 }
 
 /// Reads of one medium that may fail before it is left alone until it changes.
@@ -159,6 +161,7 @@ impl Table {
         device.facts = facts;
         if stale {
             device.knowledge = Knowledge::Unknown;
+            device.early = None;
             device.failed_reads = 0;
         }
         self.refresh(name);
@@ -179,6 +182,7 @@ impl Table {
             failed_reads: 0,
             claimed: None,
             copy_of: None,
+            early: None,
         };
         let owner = device.facts.parent.as_ref().and_then(|parent| self.devices.get(parent)?.claimed.clone());
         self.devices.insert(name.clone(), Device { claimed: owner, ..device });
@@ -200,6 +204,7 @@ impl Table {
             let reported_anew = diskseq != 0 && device.facts.diskseq == diskseq;
             if device.facts.parent.as_ref() == Some(disk) && !reported_anew {
                 device.knowledge = Knowledge::Unknown;
+                device.early = None;
                 void.push(device.name.clone());
             }
         }
@@ -306,17 +311,46 @@ impl Table {
     /// Enters what was learnt in answer to a request; returns whether any device waited for it.
     pub fn learn(&mut self, id: CommandId, knowledge: Knowledge) -> bool {
         let asked = Knowledge::Asked(id);
-        let Some(device) = self.devices.values_mut().find(|device| device.knowledge == asked) else {
+        let found = self.iter().find(|device| device.knowledge == asked && device.early.is_none());
+        let Some((name, early)) = found.map(|device| (device.name.clone(), self.is_disk_unread(device)))
+        else {
             return false;
         };
+        let Some(device) = self.devices.get_mut(&name) else { return false };
         match &knowledge {
             Knowledge::Unreadable(_) => device.failed_reads = device.failed_reads.saturating_add(1),
             _ => device.failed_reads = 0,
         }
+        if early && matches!(knowledge, Knowledge::Known(_)) {
+            device.early = Some(knowledge);
+            return true;
+        }
         device.knowledge = knowledge;
-        let name = device.name.clone();
         self.refresh(&name);
         true
+    }
+
+    /// Whether nobody knows yet if the disk of a partition is a part of something, as a mirror's half is, which lends its
+    /// partitions to nobody. udev too looks at a disk before its partitions.
+    fn is_disk_unread(&self, partition: &Device) -> bool {
+        let Some(parent) = &partition.facts.parent else { return false };
+        self.get(parent).is_none_or(|disk| disk.claimed.is_none() && disk.is_readable() && !disk.is_settled())
+    }
+
+    /// Lets what was read of partitions be known now that their disks are, and belong to whom they belong to; returns
+    /// whether there was any. A disk that hangs must not hold its partitions up for ever: `all` waits for none.
+    pub fn admit(&mut self, all: bool) -> bool {
+        let ready = |device: &&Device| device.early.is_some() && (all || !self.is_disk_unread(device));
+        let names: Vec<DevName> = self.iter().filter(ready).map(|device| device.name.clone()).collect();
+        for name in &names {
+            if let Some(device) = self.devices.get_mut(name)
+                && let Some(knowledge) = device.early.take()
+            {
+                device.knowledge = knowledge;
+                self.refresh(name);
+            }
+        }
+        !names.is_empty()
     }
 
     /// Devices whose links are not what was last commanded, with the links they own now.

@@ -9,8 +9,8 @@ use ondisk::{Content, Kind, ReadAt, ReadError, identify};
 
 use super::sets::{Leg, Readiness, Set, sets};
 use super::tables;
-use crate::script::{Script, content, plan, uuid};
-use crate::{Action, DevName, DeviceFacts, DmDevice, DmFacts, Failure, Outcome};
+use crate::script::{Script, content, is_mount, plan, uuid};
+use crate::{Action, DevName, DeviceFacts, DmDevice, DmFacts, Event, Failure, Outcome};
 
 #[path = "../../../../ondisk/tests/blkid_oracle/ata_writer.rs"]
 #[allow(dead_code, reason = "what mdadm's formats are tested with elsewhere")]
@@ -301,6 +301,42 @@ fn root_on_a_partition_of_a_mirror() {
         _ => None,
     });
     assert_eq!(mounts.collect::<Vec<_>>(), ["dm-1"]);
+}
+
+/// The kernel shows the partitions of a mirror's half, and reads end in any order.
+#[test]
+fn a_partition_is_nobodys_before_its_disk_was_read() {
+    let half = disks("nvidia-raid1")[0].clone();
+    let whole = crate::script::gpt(&[(1, "part", None)]);
+    for (disk_first, holds, mounted) in [
+        (true, &half, vec![]),
+        (false, &half, vec![]),
+        (true, &whole, vec!["sda1"]),
+        (false, &whole, vec!["sda1"]),
+    ] {
+        let mut script = Script::new(plan(uuid("root")));
+        let disk = DeviceFacts { major: 8, size: DISK * 512, sector_size: 512, ..DeviceFacts::default() };
+        let part = DeviceFacts {
+            parent: Some("sda".into()),
+            partn: Some(1),
+            size: 1 << 20,
+            ..DeviceFacts::default()
+        };
+        let mut actions = Vec::new();
+        if disk_first {
+            actions.extend(script.tell(Event::Device("sda".into(), disk.clone())));
+        }
+        actions.extend(script.add("sda1", part, content(Kind::Ext4, "root")));
+        if !disk_first {
+            actions.extend(script.tell(Event::Device("sda".into(), disk)));
+        }
+        assert!(!actions.iter().any(is_mount), "{actions:?}");
+        let is_read = |action: &Action| matches!(action, Action::Identify(name) if name.0 == "sda");
+        let asked = script.asked(is_read).expect("the disk is read");
+        let actions = script.tell(Event::Identified(asked, holds.clone()));
+        assert_eq!(crate::script::mounted(&actions), mounted, "{actions:?}");
+        assert_eq!(script.engine.table().get(&"sda1".into()).unwrap().is_free(), !mounted.is_empty());
+    }
 }
 
 #[test]
