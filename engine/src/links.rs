@@ -125,7 +125,7 @@ fn by_content(device: &Device, table: &Table, links: &mut Vec<String>) {
     }
 }
 
-/// Who claims a link; the least owns it: assembled devices before raw ones, then the one seen first.
+/// Who claims a link; the least owns it.
 type Claim = (Preference, DevName);
 
 /// Which devices claim which link.
