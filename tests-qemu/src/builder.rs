@@ -120,7 +120,7 @@ impl Builder<'_> {
             drives,
         };
         let guest = machine.start(self.accel, directory)?;
-        let conversation = hold(guest, &[], Duration::from_secs(200) * self.accel.patience())?;
+        let conversation = hold(guest, &[], Duration::from_secs(100) * self.accel.patience())?;
         let log = directory.join("verdict.json");
         let outcome = fs::read_to_string(&log).unwrap_or_default();
         if conversation.end != End::PowerOff || outcome.trim() != "ok" {

@@ -40,6 +40,8 @@ pub enum End {
     Deadline,
     /// The emulator has lost a timer of the guest ([`LOST_TIMER`]); QEMU was killed.
     LostTimer,
+    /// The kernel reports a task that is blocked for good; QEMU was killed.
+    Blocked,
 }
 
 /// What came of a conversation.
@@ -118,14 +120,14 @@ pub fn hold(mut guest: Guest, steps: &[Step], patience: Duration) -> Result<Conv
         let until = pause_over.map_or(deadline, |over: Instant| over.min(deadline));
         match guest.console.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(Said::Console(bytes)) => {
-                let from = console.len().saturating_sub(PANIC.len().max(LOST_TIMER.len()));
+                let from = console.len().saturating_sub(LOST_TIMER.len());
                 console.extend(bytes);
                 let new = console.get(from..).unwrap_or_default();
-                let (panic, lost) = (find(new, PANIC), find(new, LOST_TIMER));
-                if panic.is_some() || lost.is_some() {
+                let ends = [(PANIC, End::Panic), (LOST_TIMER, End::LostTimer), (BLOCKED, End::Blocked)];
+                if let Some((_, end)) = ends.into_iter().find(|(text, _)| find(new, text).is_some()) {
                     // The rest of the report is worth having in the log.
                     drain(&guest, &mut console);
-                    break if panic.is_some() { End::Panic } else { End::LostTimer };
+                    break end;
                 }
             }
             Ok(Said::End) | Err(RecvTimeoutError::Disconnected) => {
@@ -152,6 +154,9 @@ pub const PROMPT: &str = "rootward> ";
 
 /// First words of the kernel's panic (kernel/panic.c).
 const PANIC: &str = "Kernel panic - not syncing";
+
+/// What the kernel says of a task that has not slept or run for two minutes (kernel/hung_task.c).
+const BLOCKED: &str = "blocked for more than";
 
 /// What the guest's kernel says (kernel/rcu/tree_stall.h) when the emulator has lost one of its timers, which happens on
 /// busy hosts: then a CPU's clock is seconds behind and nothing sleeping there wakes up. No program in the guest can

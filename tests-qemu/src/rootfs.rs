@@ -28,6 +28,7 @@ const DISTRIBUTION_MODULES: &[&str] = &[
     "ext4",
     "xfs",
     "btrfs",
+    "bcachefs",
     "vfat",
     "nls_ascii",
     "nls_cp437",
@@ -103,6 +104,7 @@ const BUILDER_PACKAGES: &[&str] = &[
     "thin-provisioning-tools",
     "util-linux",
     "xfsprogs",
+    "xz-utils",
 ];
 
 /// Installs packages of a suite into a tree below the cache.

@@ -9,7 +9,7 @@ use tests_qemu::Options;
 use crate::{Failure, artifacts, fuzz, host, line, native, root, run, say, summary};
 
 /// Time for each fuzz target, in seconds.
-const FUZZ_SECONDS: u32 = 10;
+const FUZZ_SECONDS: u32 = 6;
 
 /// Seeds for the simulator of `engine`, whose own test takes the number from the environment.
 const SEEDS: (&str, &str) = ("ROOTWARD_SIM_SEEDS", "100000");

@@ -1,4 +1,4 @@
-//! Roots on several devices: btrfs, bcache.
+//! Roots on several devices: btrfs, bcachefs, bcache.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,19 +14,28 @@ use crate::scenario::{Boot, Scenario, ensure};
 
 const KERNEL: Series = Series::V6_12;
 const BTRFS: &str = "6a1e7c5d-0002-4000-8000-c0ffee0000b1";
+const BCACHEFS: &str = "7d3f1c52-9a4e-4f0b-8c61-2e5a90b7d413";
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![btrfs(), bcache()]
+    vec![btrfs(), bcachefs(), bcache()]
 }
 
-fn recipe(name: &str, script: &str) -> Arc<Recipe> {
+fn recipe(name: &str, script: &str, size: u64) -> Arc<Recipe> {
     Arc::new(Recipe {
         name: name.to_owned(),
         script: script.to_owned(),
         tree: Tree::Probe,
-        disks: ["A", "B"].map(|disk| (disk.to_owned(), 192)).to_vec(),
+        disks: ["A", "B"].map(|disk| (disk.to_owned(), size)).to_vec(),
         kernel: None,
         release: None,
+    })
+}
+
+/// The device number of such a file system is nobody's, so that its type is all that can be compared.
+fn reached(boot: Boot, fstype: &'static str) -> Boot {
+    handed_over(boot).root(format!("/ is {fstype}"), move |verdict| {
+        let root = verdict.mount("/").ok_or("/ is not a mount")?;
+        ensure(root.fstype == fstype, || root.fstype.clone())
     })
 }
 
@@ -42,18 +51,12 @@ fn btrfs() -> Scenario {
              umount /old /new\n"
         )
     };
-    let both = recipe("btrfs-raid1", &script("raid1"));
-    let single = recipe("btrfs-single", &script("single"));
+    let both = recipe("btrfs-raid1", &script("raid1"), 192);
+    let single = recipe("btrfs-single", &script("single"), 192);
     let boot = |words: &str| {
         Boot::new(KERNEL, Image::modules(STORAGE), format!("root=UUID={BTRFS} rd.retry=15 {words}"))
     };
-    // The device number of a btrfs is nobody's, so that its source is all that can be compared.
-    let reached = |boot: Boot| {
-        handed_over(boot).root("/ is btrfs", |verdict| {
-            let root = verdict.mount("/").ok_or("/ is not a mount")?;
-            ensure(root.fstype == "btrfs", || root.fstype.clone())
-        })
-    };
+    let reached = |boot| reached(boot, "btrfs");
     let complete =
         reached(boot("rw").disk(both.disk("A"), Bus::VirtioBlk).disk(both.disk("B"), Bus::VirtioBlk))
             .never_shows("degraded");
@@ -80,6 +83,33 @@ fn btrfs() -> Scenario {
     }
 }
 
+/// A mirror of two disks: both there, one late, one missing.
+fn bcachefs() -> Scenario {
+    let recipe = recipe("bcachefs", include_str!("bcachefs.sh"), 128);
+    let boot = |words: &str| {
+        let image = Image::modules(&[STORAGE, &["bcachefs"]].concat());
+        Boot::new(KERNEL, image, format!("root=UUID={BCACHEFS} rd.retry=15 {words}"))
+    };
+    let reached = |boot| reached(boot, "bcachefs");
+    let complete =
+        reached(boot("rw").disk(recipe.disk("B"), Bus::VirtioBlk).disk(recipe.disk("A"), Bus::VirtioBlk))
+            .never_shows("degraded");
+    let late = reached(
+        boot("ro rootward.degraded=60")
+            .disk(recipe.disk("A"), Bus::VirtioBlk)
+            .absent_disk(recipe.disk("B"), Bus::VirtioBlk)
+            .expect("1 of 2 devices seen")
+            .plug(1),
+    )
+    .never_shows("it is mounted degraded");
+    let degraded = reached(boot("rw rootward.degraded=1").disk(recipe.disk("B"), Bus::VirtioBlk))
+        .shows("it is mounted degraded");
+    Scenario {
+        boots: vec![complete, late, degraded],
+        ..Scenario::new("bcachefs-two-devices", Boot::new(KERNEL, Image::universal(), ""))
+    }
+}
+
 /// A backing device and its cache; then the clean backing device alone.
 fn bcache() -> Scenario {
     let recipe = recipe(
@@ -94,6 +124,7 @@ fn bcache() -> Scenario {
          echo 1 >/sys/block/bcache0/bcache/stop\n\
          for set in /sys/fs/bcache/*-*; do echo 1 >$set/stop; done\n\
          sleep 2\n",
+        192,
     );
     let image = || Image::modules(&[STORAGE, &["bcache"]].concat());
     let root = format!("root=UUID={}", crate::disk::PLAIN_UUID);
