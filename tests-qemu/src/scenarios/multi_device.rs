@@ -39,6 +39,22 @@ fn reached(boot: Boot, fstype: &'static str) -> Boot {
     })
 }
 
+/// A mirror of the disks A and B: both there, one late, one missing.
+fn mirror(recipe: &Arc<Recipe>, fstype: &'static str, boot: impl Fn(&str) -> Boot) -> Vec<Boot> {
+    let (a, b) = (|| recipe.disk("A"), || recipe.disk("B"));
+    let complete = reached(boot("rw").disk(b(), Bus::VirtioBlk).disk(a(), Bus::VirtioBlk), fstype)
+        .never_shows("degraded");
+    let late = boot("ro rootward.degraded=60")
+        .disk(a(), Bus::VirtioBlk)
+        .absent_disk(b(), Bus::VirtioBlk)
+        .expect("1 of 2 devices seen")
+        .plug(1);
+    let late = reached(late, fstype).never_shows("it is mounted degraded");
+    let degraded = reached(boot("rw rootward.degraded=1").disk(b(), Bus::VirtioBlk), fstype)
+        .shows("it is mounted degraded");
+    vec![complete, late, degraded]
+}
+
 /// Two disks: both there, one late, one missing; and data that does not survive that.
 fn btrfs() -> Scenario {
     let script = |data: &str| {
@@ -56,20 +72,6 @@ fn btrfs() -> Scenario {
     let boot = |words: &str| {
         Boot::new(KERNEL, Image::modules(STORAGE), format!("root=UUID={BTRFS} rd.retry=15 {words}"))
     };
-    let reached = |boot| reached(boot, "btrfs");
-    let complete =
-        reached(boot("rw").disk(both.disk("A"), Bus::VirtioBlk).disk(both.disk("B"), Bus::VirtioBlk))
-            .never_shows("degraded");
-    let late = reached(
-        boot("ro rootward.degraded=60")
-            .disk(both.disk("A"), Bus::VirtioBlk)
-            .absent_disk(both.disk("B"), Bus::VirtioBlk)
-            .expect("1 of 2 devices seen")
-            .plug(1),
-    )
-    .never_shows("it is mounted degraded");
-    let degraded = reached(boot("rw rootward.degraded=1").disk(both.disk("B"), Bus::VirtioBlk))
-        .shows("it is mounted degraded");
     let lost = boot("ro rootward.degraded=0")
         .disk(single.disk("A"), Bus::VirtioBlk)
         .expect("which bears the loss of 0")
@@ -77,10 +79,9 @@ fn btrfs() -> Scenario {
         .types("poweroff")
         .stops_before_root()
         .patience(Duration::from_secs(60));
-    Scenario {
-        boots: vec![complete, late, degraded, lost],
-        ..Scenario::new("btrfs-two-devices", Boot::new(KERNEL, Image::universal(), ""))
-    }
+    let mut boots = mirror(&both, "btrfs", boot);
+    boots.push(lost);
+    Scenario { boots, ..Scenario::new("btrfs-two-devices", Boot::new(KERNEL, Image::universal(), "")) }
 }
 
 /// A mirror of two disks: both there, one late, one missing.
@@ -90,22 +91,8 @@ fn bcachefs() -> Scenario {
         let image = Image::modules(&[STORAGE, &["bcachefs"]].concat());
         Boot::new(KERNEL, image, format!("root=UUID={BCACHEFS} rd.retry=15 {words}"))
     };
-    let reached = |boot| reached(boot, "bcachefs");
-    let complete =
-        reached(boot("rw").disk(recipe.disk("B"), Bus::VirtioBlk).disk(recipe.disk("A"), Bus::VirtioBlk))
-            .never_shows("degraded");
-    let late = reached(
-        boot("ro rootward.degraded=60")
-            .disk(recipe.disk("A"), Bus::VirtioBlk)
-            .absent_disk(recipe.disk("B"), Bus::VirtioBlk)
-            .expect("1 of 2 devices seen")
-            .plug(1),
-    )
-    .never_shows("it is mounted degraded");
-    let degraded = reached(boot("rw rootward.degraded=1").disk(recipe.disk("B"), Bus::VirtioBlk))
-        .shows("it is mounted degraded");
     Scenario {
-        boots: vec![complete, late, degraded],
+        boots: mirror(&recipe, "bcachefs", boot),
         ..Scenario::new("bcachefs-two-devices", Boot::new(KERNEL, Image::universal(), ""))
     }
 }
