@@ -35,6 +35,11 @@ pub(super) fn few(readiness: &Readiness) -> bool {
     matches!(readiness, Readiness::TooFew(_))
 }
 
+/// A reshape that adds a member, with its data at a new place or not.
+fn growing(new_offset: bool) -> Reshape {
+    Reshape { position: 100, level: 5, layout: 2, chunk: 65536, delta_disks: 1, new_offset, backwards: false }
+}
+
 #[test]
 fn how_many_members_each_level_can_do_without() {
     for (level, disks, without) in
@@ -150,15 +155,7 @@ fn a_member_whose_failure_was_the_last_event_is_left_out() {
     members[2].recovery_offset = Some(5);
     assert_eq!(judged(&members).1, "abdc");
     // Nor does a crash while a reshape adds members make any of them suspect.
-    let reshape = Reshape {
-        position: 100,
-        level: 5,
-        layout: 2,
-        chunk: 65536,
-        delta_disks: 1,
-        new_offset: true,
-        backwards: false,
-    };
+    let reshape = growing(true);
     let mut members = all(5, 4);
     members.iter_mut().for_each(|one| one.reshape = Some(reshape.clone()));
     members[3].events -= 1;
@@ -237,15 +234,7 @@ fn a_journal_is_never_done_without() {
 
 #[test]
 fn what_is_not_for_an_initramfs() {
-    let reshape = Reshape {
-        position: 100,
-        level: 5,
-        layout: 2,
-        chunk: 65536,
-        delta_disks: 1,
-        new_offset: false,
-        backwards: false,
-    };
+    let reshape = growing(false);
     let mut members = all(5, 4);
     members.iter_mut().for_each(|one| one.reshape = Some(reshape.clone()));
     assert!(matches!(judged(&members).0, Readiness::Refused(why) if why.contains("--backup-file")));
