@@ -22,9 +22,10 @@ pub const KEY: &str = "0f7d3b1e9a4c5d68key-file-of-the-test-bed";
 pub const LUKS_UUID: &str = "c1f3a2b4-6d7e-4f80-91a2-b3c4d5e6f701";
 
 /// What is copied onto the root file system of a [`Recipe`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tree {
     /// The probe root: its init is the checker.
+    #[default]
     Probe,
     /// A full Debian.
     Debian(Release),
@@ -33,7 +34,7 @@ pub enum Tree {
 }
 
 /// Disks that the builder VM makes in one go with the real tools.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recipe {
     /// Names the cached result.
     pub name: String,
@@ -50,6 +51,8 @@ pub struct Recipe {
     pub kernel: Option<Series>,
     /// Release whose tools make them, where it matters; otherwise the newest.
     pub release: Option<Release>,
+    /// They are made on a machine with a TPM 2.0, which boots may have too ([`Boot::tpm`](crate::scenario::Boot::tpm)).
+    pub tpm: bool,
 }
 
 impl Recipe {
@@ -165,6 +168,11 @@ impl Bed {
         Ok(String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned())
     }
 
+    /// State of the TPM with which a recipe made its disks.
+    pub fn tpm(&self, recipe: &Recipe) -> Result<PathBuf, Error> {
+        Ok(self.build(recipe, &[])?.join("tpm"))
+    }
+
     fn build(&self, recipe: &Recipe, samples: &[Sample]) -> Result<PathBuf, Error> {
         let content = match recipe.tree {
             Tree::Probe => {
@@ -190,6 +198,7 @@ impl Bed {
             targets,
             kernel: recipe.kernel,
             release: recipe.release,
+            tpm: recipe.tpm,
         };
         self.builder().run(&job)
     }
@@ -231,8 +240,7 @@ impl Bed {
             script,
             tree,
             disks: vec![("DISK".to_owned(), size)],
-            kernel: None,
-            release: None,
+            ..Recipe::default()
         };
         Ok(self.build(&recipe, &[])?.join("DISK"))
     }

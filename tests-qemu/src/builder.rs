@@ -16,7 +16,7 @@ use crate::kernel::{Kernel, Series};
 use crate::program::{output, program};
 use crate::qemu::{Bus, Drive, Machine, Writes};
 use crate::rootfs::Release;
-use crate::{Error, debian, disk, image, rootfs};
+use crate::{Error, debian, disk, image, rootfs, tpm};
 
 /// A job for the builder VM.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +36,8 @@ pub struct Job<'a> {
     pub kernel: Option<Series>,
     /// Release whose tools are wanted, where it matters; otherwise the newest.
     pub release: Option<Release>,
+    /// On a machine with a TPM 2.0, whose state is kept in `tpm` beside the images.
+    pub tpm: bool,
 }
 
 /// The VM.
@@ -62,6 +64,9 @@ impl Builder<'_> {
         let root =
             rootfs::builder_root(job.release.unwrap_or(Release::Trixie), kernel, self.guest, self.cache)?;
         let mut recipe = format!("{}\n{}\n{:?}\n", job.script, root.display(), job.targets);
+        if job.tpm {
+            recipe += "tpm\n";
+        }
         for (name, content) in &job.files {
             recipe += &format!("file {name} {}\n", crate::cache::digest(content)?);
         }
@@ -118,6 +123,7 @@ impl Builder<'_> {
             // Scripts do one thing after the other, and an emulator of one CPU has no races of its own.
             cpus: 1,
             drives,
+            tpm: job.tpm.then(|| directory.join("tpm")),
         };
         let guest = machine.start(self.accel, directory)?;
         let conversation = hold(guest, &[], Duration::from_secs(100) * self.accel.patience())?;
@@ -133,6 +139,9 @@ impl Builder<'_> {
                 conversation.end,
                 outcome.trim()
             )));
+        }
+        if job.tpm {
+            tpm::settle(&directory.join("tpm"))?;
         }
         for (variable, _) in &job.targets {
             disk::record_content(&directory.join(variable))?;

@@ -19,6 +19,7 @@ mod run;
 pub mod samples;
 pub mod scenario;
 mod scenarios;
+pub mod tpm;
 pub mod verdict;
 
 pub use error::Error;

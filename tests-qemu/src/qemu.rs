@@ -10,6 +10,7 @@ use std::sync::mpsc::{self, Receiver};
 use crate::Error;
 use crate::accel::Accel;
 use crate::program::{output, program};
+use crate::tpm::Tpm;
 use crate::verdict::PORT;
 
 /// How a disk is attached.
@@ -111,6 +112,8 @@ pub struct Machine {
     pub cpus: u32,
     /// Disks in order.
     pub drives: Vec<Drive>,
+    /// The state of its TPM 2.0, if it has one.
+    pub tpm: Option<PathBuf>,
 }
 
 /// What a running guest tells the runner.
@@ -134,6 +137,8 @@ pub struct Guest {
     pub monitor: UnixListener,
     /// QEMU connects its second console here, if it has one.
     pub console2: Option<UnixListener>,
+    /// Ends with the guest.
+    _tpm: Option<Tpm>,
 }
 
 impl Machine {
@@ -185,6 +190,13 @@ impl Machine {
         if self.drives.iter().any(|drive| drive.bus == Bus::TwoPaths) {
             command.args(["-device", "virtio-scsi-pci,id=a", "-device", "virtio-scsi-pci,id=b"]);
         }
+        let tpm = match &self.tpm {
+            Some(state) => Some(Tpm::start(state, socket.with_extension("tpm"))?),
+            None => None,
+        };
+        if let Some(tpm) = &tpm {
+            tpm.attach(&mut command);
+        }
         // A free slot for disks that are plugged in later.
         command.args(["-device", "pcie-root-port,id=slot0,chassis=1,slot=1"]);
         let mut units = 0;
@@ -234,7 +246,7 @@ impl Machine {
             }
             let _ = sender.send(Said::End);
         });
-        Ok(Guest { child, keyboard, console, monitor, console2 })
+        Ok(Guest { child, keyboard, console, monitor, console2, _tpm: tpm })
     }
 }
 

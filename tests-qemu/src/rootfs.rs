@@ -20,6 +20,9 @@ const DISTRIBUTION_MODULES: &[&str] = &[
     "virtio_scsi",
     "virtio_console",
     "virtio_rng",
+    "xhci_pci",
+    "usbhid",
+    "hid_generic",
     "sd_mod",
     "sr_mod",
     "crypto/",
@@ -107,6 +110,18 @@ const BUILDER_PACKAGES: &[&str] = &[
     "xz-utils",
 ];
 
+/// What only Debian 13 has: VDO, and systemd-cryptenroll as a package with the libraries that it loads for each kind of
+/// token.
+const TRIXIE_BUILDER_PACKAGES: &[&str] = &[
+    "libfido2-1",
+    "libtss2-esys-3.0.2-0t64",
+    "libtss2-mu-4.0.1-0t64",
+    "libtss2-rc0t64",
+    "libtss2-tcti-device0t64",
+    "systemd-cryptsetup",
+    "vdo",
+];
+
 /// Installs packages of a suite into a tree below the cache.
 pub fn bootstrap(suite: &str, wanted: &[&str], cache: &Cache) -> Result<PathBuf, Error> {
     if !rustix::process::geteuid().is_root() {
@@ -187,9 +202,8 @@ pub fn builder_root(
     guest: &GuestPrograms,
     cache: &Cache,
 ) -> Result<PathBuf, Error> {
-    // Debian 12 has no VDO.
-    let vdo: &[&str] = if release == Release::Trixie { &["vdo"] } else { &[] };
-    let base = bootstrap(release.suite(), &[BUILDER_PACKAGES, vdo].concat(), cache)?;
+    let more = if release == Release::Trixie { TRIXIE_BUILDER_PACKAGES } else { &[] };
+    let base = bootstrap(release.suite(), &[BUILDER_PACKAGES, more].concat(), cache)?;
     let recipe = format!("{}\n{}\n{}", base.display(), kernel.package, debian::sha256(&guest.checker)?)
         + &DISTRIBUTION_MODULES.join(" ");
     cache.entry("trees", "builder", &recipe, |tree| {

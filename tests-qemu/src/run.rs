@@ -16,7 +16,7 @@ use crate::program::program;
 use crate::qemu::{Drive, Machine, Writes, overlay};
 use crate::scenario::{Boot, Scenario, Seen};
 use crate::verdict::Verdict;
-use crate::{Error, scenarios};
+use crate::{Error, scenarios, tpm};
 
 /// What is to be run and with what.
 #[derive(Debug, Clone)]
@@ -219,6 +219,14 @@ fn run_boot(boot: &Boot, bed: &Bed, directory: &Path) -> Result<(Seen, Vec<Strin
         });
     }
     let images: Vec<PathBuf> = drives.iter().map(|drive: &Drive| drive.image.clone()).collect();
+    let tpm = match &boot.tpm {
+        Some(recipe) => {
+            let state = directory.join("tpm");
+            tpm::copy(&bed.tpm(recipe)?, &state)?;
+            Some(state)
+        }
+        None => None,
+    };
     let machine = Machine {
         kernel: kernel.vmlinuz.clone(),
         initrd: boot.image.make(kernel, &bed.under_test, &bed.guest, &bed.cache)?,
@@ -226,6 +234,7 @@ fn run_boot(boot: &Boot, bed: &Bed, directory: &Path) -> Result<(Seen, Vec<Strin
         memory: boot.memory,
         cpus: boot.cpus,
         drives,
+        tpm,
     };
     let start = Instant::now();
     let guest = machine.start(bed.accel, directory)?;

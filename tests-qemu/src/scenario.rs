@@ -1,11 +1,12 @@
 //! What a scenario is: machines to boot, what happens meanwhile, and what must be true of them.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::bed::Disk;
+use crate::bed::{Disk, Recipe};
 use crate::dialogue::{End, Step};
 use crate::image::Image;
 use crate::kernel::Series;
@@ -69,6 +70,8 @@ pub struct Boot {
     pub memory: u32,
     /// Processors.
     pub cpus: u32,
+    /// It has the TPM 2.0 with which this recipe made its disks.
+    pub tpm: Option<Arc<Recipe>>,
     /// What happens meanwhile.
     pub steps: Vec<Step>,
     /// What must be true.
@@ -126,6 +129,7 @@ impl Boot {
             memory: 512,
             // Both kinds of machines are seen; one CPU is cheaper to emulate.
             cpus: if kernel == Series::V6_1 { 1 } else { 2 },
+            tpm: None,
             steps: Vec::new(),
             checks: Vec::new(),
             end: End::PowerOff,
@@ -155,6 +159,13 @@ impl Boot {
     #[must_use]
     pub fn absent_disk(mut self, disk: Disk, bus: Bus) -> Self {
         self.disks.push(Attached { disk, bus, serial: None, plugged: false });
+        self
+    }
+
+    /// Gives the machine the TPM 2.0 with which this recipe made its disks, in the same state at each boot.
+    #[must_use]
+    pub fn tpm(mut self, recipe: &Arc<Recipe>) -> Self {
+        self.tpm = Some(Arc::clone(recipe));
         self
     }
 

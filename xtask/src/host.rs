@@ -68,6 +68,7 @@ const TEST_BED: &[Need] = &[
     (Program("blkid"), &["util-linux"]),
     (Program("depmod"), &["kmod"]),
     (Program("loadkeys"), &["kbd"]),
+    (Program("swtpm"), &["swtpm"]),
     (Program("gpg"), &["gpg"]),
     (Program("gpg-agent"), &["gpg-agent"]),
     (Program("cpio"), &["cpio"]),

@@ -46,6 +46,7 @@ pub fn run() -> Result<(), Failure> {
             writes: Writes::Discarded,
             serial: None,
         }],
+        tpm: None,
     };
     say(&format!("booting Linux {} under {:?}", kernel.version, bed.accel));
     let guest = machine.start(bed.accel, &directory)?;

@@ -66,8 +66,7 @@ dmsetup remove part; dmsetup remove nvidia_eeeeegdg
         script,
         tree: Tree::Probe,
         disks: sizes.map(disk).to_vec(),
-        kernel: None,
-        release: None,
+        ..Recipe::default()
     });
     let boot = Boot::new(Series::V6_12, Image::universal(), format!("root=UUID={PLAIN_UUID} ro rd.auto=1"));
     let boot = ["A", "B", "C", "D", "E"]

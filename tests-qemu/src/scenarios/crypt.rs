@@ -87,8 +87,7 @@ fn recipe(name: &str, tree: Tree, disks: &[(&str, u64)], script: &str) -> Arc<Re
         script: format!("{FUNCTIONS}{script}"),
         tree,
         disks: disks.iter().map(|(variable, size)| ((*variable).to_owned(), *size)).collect(),
-        kernel: None,
-        release: None,
+        ..Recipe::default()
     })
 }
 

@@ -62,8 +62,7 @@ mdadm --examine $A
         script: format!("{named}{script}"),
         tree,
         disks: ["A", "B"].map(|disk| (disk.to_owned(), size)).to_vec(),
-        kernel: None,
-        release: None,
+        ..Recipe::default()
     })
 }
 

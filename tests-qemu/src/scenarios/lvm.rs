@@ -51,11 +51,11 @@ fn recipe(name: &str, tree: Tree, disks: &[(&str, u64)], script: &str) -> Arc<Re
         script: format!("{NOTE}{script}"),
         tree,
         disks: disks.iter().map(|(variable, size)| ((*variable).to_owned(), *size)).collect(),
-        kernel: None,
         release: match tree {
             Tree::Debian(release) => Some(release),
             _ => None,
         },
+        ..Recipe::default()
     })
 }
 

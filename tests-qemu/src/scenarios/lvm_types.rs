@@ -37,6 +37,7 @@ fn recipe_on(disks: &[&str], name: &str, script: &str, size: u64, (release, seri
         disks: disks.iter().map(|disk| ((*disk).to_owned(), size)).collect(),
         kernel: Some(series),
         release: Some(release),
+        ..Recipe::default()
     })
 }
 

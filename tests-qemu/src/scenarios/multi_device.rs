@@ -26,8 +26,7 @@ fn recipe(name: &str, script: &str, size: u64) -> Arc<Recipe> {
         script: script.to_owned(),
         tree: Tree::Probe,
         disks: ["A", "B"].map(|disk| (disk.to_owned(), size)).to_vec(),
-        kernel: None,
-        release: None,
+        ..Recipe::default()
     })
 }
 

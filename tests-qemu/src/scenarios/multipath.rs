@@ -103,8 +103,7 @@ PLAIN_UUID=2a1f0d7c-3c55-4c0f-8d6e-5b1c7d9e0005 fill $ALONE alone
         script: script.to_owned(),
         tree: Tree::DebianWith(Release::Trixie, &["multipath-tools", "kpartx"]),
         disks: vec![("UNIT".to_owned(), 1300), ("ALONE".to_owned(), 1300)],
-        kernel: None,
-        release: None,
+        ..Recipe::default()
     });
     let boot = |cmdline: String, image: Image| healthy(Boot::new(KERNEL, image, cmdline));
     let ours = boot(format!("root=UUID={PLAIN_UUID} ro"), Image::universal().with(CONF))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::handoff::{handed_over, root_device};
 use super::luks::CRYPT;
 use super::root_forms::STORAGE;
-use crate::bed::{KEY, Recipe, Tree};
+use crate::bed::{KEY, Recipe};
 use crate::disk::PLAIN_UUID;
 use crate::image::{Extra, Image};
 use crate::kernel::Series;
@@ -109,14 +109,7 @@ fn recipe(number: usize, stacks: &[Vec<Layer>]) -> Arc<Recipe> {
         script += &format!("fill $D true\nsync\n{down}");
         disks.push((format!("STACK{index}"), SIZE));
     }
-    Arc::new(Recipe {
-        name: format!("stacks{number}"),
-        script,
-        tree: Tree::Probe,
-        kernel: None,
-        release: None,
-        disks,
-    })
+    Arc::new(Recipe { name: format!("stacks{number}"), script, disks, ..Recipe::default() })
 }
 
 /// Each puts a layer onto `$D` and leaves the new device there. PVs on volumes are looked for only when asked.

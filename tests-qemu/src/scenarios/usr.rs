@@ -61,6 +61,7 @@ vgchange -q -an sys
         disks: vec![("DISK".to_owned(), 560), ("POOL".to_owned(), 560)],
         kernel: Some(KERNEL),
         release: Some(Release::Trixie),
+        ..Recipe::default()
     });
     let boot = Boot::new(KERNEL, Image::universal(), format!("root=UUID={PLAIN_UUID} ro"))
         .disk(recipe.disk("DISK"), Bus::VirtioBlk)
@@ -88,8 +89,7 @@ echo hash=$HASH >$DUMP
         .to_owned(),
         tree: Tree::Probe,
         disks: vec![("DISK".to_owned(), 120)],
-        kernel: None,
-        release: None,
+        ..Recipe::default()
     });
     let image = || Image::modules(&[STORAGE, &["dm_verity", "sha256_generic"]].concat());
     let words = format!("root=UUID={PLAIN_UUID} ro rd.retry=5");

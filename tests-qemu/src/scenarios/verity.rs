@@ -56,8 +56,7 @@ printf x | dd of=${BAD}1 bs=1 seek=100
         .to_owned(),
         tree: Tree::Probe,
         disks: vec![("DISK".to_owned(), 160), ("BAD".to_owned(), 160)],
-        kernel: None,
-        release: None,
+        ..Recipe::default()
     })
 }
 
@@ -138,8 +137,7 @@ cat noted; cat noted >$DUMP
         .to_owned(),
         tree: Tree::Probe,
         disks: vec![("DISK".to_owned(), 160)],
-        kernel: None,
-        release: None,
+        ..Recipe::default()
     });
     let image = image().with(Extra::Text("/etc/integritytab", "root /dev/vda - -\n"));
     let boot = Boot::new(KERNEL, image, "root=/dev/mapper/root rw rd.debug")

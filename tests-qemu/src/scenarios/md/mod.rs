@@ -35,6 +35,7 @@ fn recipe(name: &str, script: &str, disks: &[&str], kernel: Series, tools: Relea
         disks: disks.iter().map(|disk| ((*disk).to_owned(), 280)).collect(),
         kernel: Some(kernel),
         release: Some(tools),
+        ..Recipe::default()
     })
 }
 
@@ -181,8 +182,7 @@ fn debian() -> Scenario {
         script: format!("{}{}", include_str!("prelude.sh"), include_str!("debian.sh")),
         tree: Tree::Debian(Release::Trixie),
         disks: vec![("A".to_owned(), 1400), ("B".to_owned(), 1400)],
-        kernel: None,
-        release: None,
+        ..Recipe::default()
     });
     let boot = Boot::new(Series::V6_12, Image::universal(), format!("root=UUID={PLAIN_UUID} ro"))
         .disk(recipe.disk("A"), Bus::VirtioBlk)
