@@ -105,8 +105,23 @@ pub struct CryptOptions {
     pub timeout: Option<Duration>,
     /// `tries=`: how often a passphrase is asked for; 0 is without limit, `None` is the default.
     pub tries: Option<u32>,
-    /// Options that are known but that nothing acts on yet, as typed (`tpm2-device=auto`, `cipher=`).
+    /// `tpm2-device=`: a TPM 2.0 gives the key.
+    pub tpm2: Option<TokenDevice>,
+    /// `fido2-device=`: a security key gives the key.
+    pub fido2: Option<TokenDevice>,
+    /// `token-timeout=`: how long to wait for the device of a token; 0 is without limit, `None` is the default.
+    pub token_timeout: Option<Duration>,
+    /// Options that are known but that nothing acts on yet, as typed (`pkcs11-uri=auto`).
     pub other: Vec<String>,
+}
+
+/// The device of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenDevice {
+    /// Whichever has the key.
+    Auto,
+    /// The one with this node.
+    Node(String),
 }
 
 /// Where the key comes from.
@@ -143,7 +158,8 @@ pub struct CrypttabEntry {
 }
 
 /// Options without which a container may not open as its owner expects, and that nothing acts on yet.
-const NOT_IMPLEMENTED: &[&str] = &["tpm2-device", "fido2-device", "pkcs11-uri", "keyscript", "keyfile-erase"];
+const NOT_IMPLEMENTED: &[&str] =
+    &["tpm2-measure-pcr", "fido2-cid", "pkcs11-uri", "keyscript", "keyfile-erase", "try-empty-password"];
 
 /// Reads a crypttab. Lines that cannot be used are left out and remarked on.
 pub fn parse(text: &str) -> (Vec<CrypttabEntry>, Vec<Diagnostic>) {
@@ -322,20 +338,23 @@ impl CryptOptions {
             ("keyfile-size", _) => self.keyfile_size = Some(u64::try_from(number()?).ok()?),
             ("keyfile-timeout", _) => self.keyfile_timeout = limit(time()?),
             ("timeout", _) => self.timeout = limit(time()?),
+            // As in systemd, nothing takes an earlier one back.
+            ("tpm2-device", Some("")) => self.tpm2 = None,
+            ("fido2-device", Some("")) => self.fido2 = None,
+            ("tpm2-device", Some(device)) => self.tpm2 = Some(token_device(device)?),
+            ("fido2-device", Some(device)) => self.fido2 = Some(token_device(device)?),
+            ("token-timeout", _) => self.token_timeout = Some(time()?.finite().unwrap_or_default()),
             ("tries", _) => self.tries = Some(u32::try_from(number()?).ok()?),
             (
-                "tpm2-device"
-                | "tpm2-pcrs"
+                "tpm2-pcrs"
                 | "tpm2-pin"
                 | "tpm2-signature"
                 | "tpm2-pcrlock"
                 | "tpm2-measure-pcr"
                 | "tpm2-measure-bank"
-                | "fido2-device"
                 | "fido2-cid"
                 | "fido2-rp"
                 | "pkcs11-uri"
-                | "token-timeout"
                 | "try-empty-password"
                 | "keyfile-erase"
                 | "password-echo"
@@ -363,6 +382,16 @@ impl CryptOptions {
             _ => return None,
         }
         Some(())
+    }
+}
+
+/// `auto` or a device node.
+fn token_device(text: &str) -> Option<TokenDevice> {
+    match text {
+        "auto" => Some(TokenDevice::Auto),
+        node => {
+            (node.starts_with("/dev/") && !node.contains("/../")).then(|| TokenDevice::Node(node.to_owned()))
+        }
     }
 }
 
@@ -450,7 +479,8 @@ mod tests {
     fn options() {
         let (entries, remarks) = parse(
             "r UUID=x none luks,discard,x-initrd.attach,tries=5,timeout=1min,keyfile-timeout=10s,key-slot=2,\
-             keyfile-offset=512,keyfile-size=64,header=/h,no-read-workqueue,x-custom=1,tpm2-device=auto,nofail",
+             keyfile-offset=512,keyfile-size=64,header=/h,no-read-workqueue,x-custom=1,tpm2-device=auto,nofail,\
+             fido2-device=/dev/hidraw0,token-timeout=5,pkcs11-uri=auto",
         );
         let entry = &entries[0];
         let not_yet: Vec<_> = remarks
@@ -460,9 +490,9 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(not_yet, [("r", "tpm2-device=auto")]);
+        assert_eq!(not_yet, [("r", "pkcs11-uri=auto")]);
         assert_eq!((entry.device_field.as_str(), entry.key_field.as_deref()), ("UUID=x", None));
-        assert_eq!(entry.option_words.len(), 14);
+        assert_eq!(entry.option_words.len(), 17);
         let expected = CryptOptions {
             discard: true,
             initrd: true,
@@ -475,7 +505,10 @@ mod tests {
             keyfile_offset: Some(512),
             keyfile_size: Some(64),
             header: Some(HeaderPlace::File("/h".into())),
-            other: vec!["tpm2-device=auto".into()],
+            tpm2: Some(TokenDevice::Auto),
+            fido2: Some(TokenDevice::Node("/dev/hidraw0".into())),
+            token_timeout: Some(Duration::from_secs(5)),
+            other: vec!["pkcs11-uri=auto".into()],
             ..CryptOptions::default()
         };
         assert_eq!(entry.options, expected);

@@ -13,7 +13,10 @@ mod dm;
 mod external;
 mod md;
 
-pub use crypt::{CryptFormat, CryptOptions, HeaderSource, PlainFormat, SecretSource, TcryptFormat};
+pub use crypt::{
+    CryptFormat, CryptOptions, HeaderSource, PlainFormat, SealedKey, SecretSource, TcryptFormat, Token,
+    TokenKind,
+};
 pub use dm::{DmDevice, DmKey, DmTarget, KeySource, ReadAhead};
 pub use external::{ContainerRequest, MarkedVolume, VolumeRequest};
 pub use md::{ArrayMember, ArrayRequest, disk_state};
@@ -171,9 +174,11 @@ pub enum Action {
         /// Bytes to use; `None` is all.
         size: Option<u64>,
     },
-    /// Open a LUKS image that holds a key in place of data, with this secret, keep its plaintext as a secret and answer
-    /// `Done(Secret)` or `Failed`, with nothing left mapped. Without a secret: answer `Done` if there is such an image.
-    UnsealKey(HeaderSource, Option<SecretId>),
+    /// Unlock a key with this secret, a passphrase or a PIN, keep it as a secret and answer `Done(Secret)` or `Failed`,
+    /// with nothing left mapped. Without a secret: see whether it is there, and answer `Done` if it wants a secret,
+    /// `Done(Secret)` if it needs none, [`Failure::NoKeyFile`](crate::Failure) if it may still come. With a token an empty
+    /// PIN is answered by [`Failure::NoKeyFile`](crate::Failure).
+    UnsealKey(SealedKey, Option<SecretId>),
     /// Ask on every console, in place of any earlier question; the first answer ends it with a `Typed` event.
     AskPassphrase {
         /// The question, without the trailing `: `.
@@ -210,8 +215,9 @@ impl Action {
     pub fn looks_into(&self) -> Option<&DevName> {
         match self {
             Action::ReadKey { device, fstype: Some(_), .. }
-            | Action::UnsealKey(HeaderSource::FileOn { device, .. }, _) => Some(device),
-            Action::OpenCrypt { options, .. } => match &options.header {
+            | Action::UnsealKey(SealedKey::File(HeaderSource::FileOn { device, .. }), _) => Some(device),
+            Action::UnsealKey(SealedKey::Token(Token { header, .. }), _)
+            | Action::OpenCrypt { options: CryptOptions { header, .. }, .. } => match header {
                 Some(HeaderSource::FileOn { device, .. }) => Some(device),
                 _ => None,
             },

@@ -24,6 +24,34 @@ pub fn modules_for(spec: &str) -> Vec<String> {
     names.0
 }
 
+/// What dm-crypt needs for a container whose data are protected by this integrity algorithm too (a LUKS2 segment's
+/// `integrity`: `hmac(sha256)`, `cmac(aes)`, `poly1305`, `aead`), beyond its cipher: dm-integrity below it, and the template
+/// that joins a cipher and a hash (`crypt_ctr_auth_cipher` of `drivers/md/dm-crypt.c`).
+#[must_use]
+pub fn for_integrity(integrity: &str) -> Vec<String> {
+    let mut names = Names(vec!["dm-integrity".to_owned()]);
+    for word in integrity.split(['(', ')', ',', ' ']).filter(|word| !word.is_empty() && *word != "aead").rev()
+    {
+        names.crypto(word);
+    }
+    names.crypto(if integrity == "poly1305" { "rfc7539" } else { "authenc" });
+    names.0
+}
+
+/// What a container may need whose header nobody has looked at: every cipher that cryptsetup is used with.
+#[must_use]
+pub fn for_unknown() -> Vec<String> {
+    let mut names = for_tcrypt();
+    for spec in ["aes-cbc-essiv:sha256", "capi:adiantum(xchacha12,aes)-plain64"] {
+        for name in modules_for(spec) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
+
 /// What a BitLocker volume needs beyond its own cipher: libcryptsetup unwraps its keys with AES-CCM through the kernel's
 /// socket interface.
 #[must_use]
@@ -181,6 +209,17 @@ mod tests {
         ];
         for (spec, expected) in table {
             assert_eq!(crypto(spec), *expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn integrity() {
+        for (kind, wanted) in [
+            ("hmac(sha256)", &["dm-integrity", "crypto-sha256", "crypto-hmac", "crypto-authenc"][..]),
+            ("poly1305", &["dm-integrity", "crypto-poly1305", "crypto-rfc7539"]),
+            ("aead", &["dm-integrity", "crypto-authenc"]),
+        ] {
+            assert_eq!(super::for_integrity(kind), wanted);
         }
     }
 

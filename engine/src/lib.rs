@@ -26,7 +26,7 @@ pub mod verb;
 pub use command::{
     Action, ArrayMember, ArrayRequest, Command, ContainerRequest, CryptFormat, CryptOptions, DmDevice, DmKey,
     DmTarget, GiveUp, HeaderSource, KeySource, Loudness, MarkedVolume, MountRequest, Mountpoint, PlainFormat,
-    ReadAhead, SecretSource, TcryptFormat, VolumeRequest,
+    ReadAhead, SealedKey, SecretSource, TcryptFormat, Token, TokenKind, VolumeRequest,
 };
 pub use engine::{Engine, StopReason};
 pub use event::{

@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use ondisk::{Content, Kind, Partition, PartitionTable, Signature};
 
 use crate::command::{
-    Action, ArrayMember, Command, CryptFormat, DmTarget, HeaderSource, Mountpoint, SecretSource,
+    Action, ArrayMember, Command, CryptFormat, DmTarget, HeaderSource, Mountpoint, SealedKey, SecretSource,
+    Token, TokenKind,
 };
 use crate::event::{
     CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Driverless, Event, Failure, MdFacts, Outcome,
@@ -104,7 +105,7 @@ pub fn action(action: &Action) -> String {
         Action::LoadOtherDrivers => out.word("other-drivers"),
         Action::Link(device, links) => out.word("link").text(&device.0).list(links),
         Action::UnsealKey(place, secret) => {
-            let out = out.word("unseal-key").place(place);
+            let out = out.word("unseal-key").sealed(place);
             secret.iter().fold(out, |out, secret| out.word("held").number(secret.0))
         }
         Action::OpenCrypt { device, name, secret, options } => {
@@ -225,6 +226,22 @@ impl Words {
         self.word(&escaped.join(","))
     }
 
+    /// A key that has to be unlocked.
+    fn sealed(&mut self, key: &SealedKey) -> &mut Self {
+        match key {
+            SealedKey::File(place) => self.place(place),
+            SealedKey::Token(Token { kind, node, container, header }) => {
+                let word = match kind {
+                    TokenKind::Tpm2 => "tpm2",
+                    TokenKind::Fido2 => "fido2",
+                };
+                let out = self.value(word, &container.0);
+                let out = header.iter().fold(out, |out, header| out.place(header));
+                node.iter().fold(out, |out, node| out.value("node", node))
+            }
+        }
+    }
+
     /// Where a header, or a key in the form of one, lies.
     fn place(&mut self, place: &HeaderSource) -> &mut Self {
         match place {
@@ -331,8 +348,12 @@ impl Words {
         let label = escape(signature.label.as_deref().unwrap_or_default());
         let texts =
             [&signature.uuid, &signature.uuid_sub, &signature.version, &signature.cipher, &signature.doubt];
-        let texts: Vec<String> =
+        let mut texts: Vec<String> =
             texts.into_iter().map(|text| escape(text.as_deref().unwrap_or("").as_bytes())).collect();
+        if signature.integrity.is_some() || !signature.tokens.is_empty() {
+            texts.push(escape(signature.integrity.as_deref().unwrap_or("").as_bytes()));
+            texts.push(escape(signature.tokens.join(" ").as_bytes()));
+        }
         self.word(&format!("{key}={kind},{label},{},{}", signature.kdf_memory, texts.join(",")));
     }
 

@@ -7,6 +7,7 @@ mod foreign;
 mod mapping;
 mod messages;
 mod openpgp_key;
+mod token;
 
 use std::fs;
 use std::io;
@@ -16,7 +17,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use engine::{CryptFormat, CryptOptions, Failure, HeaderSource, PlainFormat};
+use engine::{CryptFormat, CryptOptions, Failure, HeaderSource, PlainFormat, SealedKey};
 use libcryptsetup_rs::consts::flags::CryptActivate;
 use libcryptsetup_rs::consts::vals::EncryptionFormat;
 use libcryptsetup_rs::{CryptDevice, CryptInit, CryptParamsPlain, CryptParamsPlainRef, Either, LibcryptErr};
@@ -94,19 +95,25 @@ pub fn open(request: &OpenRequest, secret: &Secret) -> Result<(), Failure> {
     }
 }
 
-/// Takes the key out of a LUKS image: its plaintext, whole. Without a secret only sees whether there is such an image.
-///
-/// The library attaches a loop device, which goes away with the mapping.
+/// Unlocks a key with a passphrase or a PIN. Without one sees whether it is there: `None` if it wants one.
 ///
 /// # Errors
 ///
-/// [`Failure::WrongSecret`] when the secret does not open the image, [`Failure::NoKeyFile`] when there is none; otherwise
-/// what the library or the kernel said.
-pub fn unseal_key(place: &HeaderSource, secret: Option<&Secret>) -> Result<Option<Secret>, Failure> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    if place.is_openpgp() {
-        return openpgp_key::unseal(place, secret);
+/// [`Failure::WrongSecret`] when the secret is wrong, [`Failure::NoKeyFile`] when the key is not there; otherwise what the
+/// library, the kernel or the token's device said.
+pub fn unseal_key(key: &SealedKey, secret: Option<&Secret>) -> Result<Option<Secret>, Failure> {
+    match key {
+        SealedKey::File(place) if place.is_openpgp() => openpgp_key::unseal(place, secret),
+        SealedKey::File(place) => unseal_image(place, secret),
+        SealedKey::Token(token) => token::unseal(token, secret),
     }
+}
+
+/// Takes the key out of a LUKS image: its plaintext, whole. Without a secret only sees whether there is such an image.
+///
+/// The library attaches a loop device, which goes away with the mapping.
+fn unseal_image(place: &HeaderSource, secret: Option<&Secret>) -> Result<Option<Secret>, Failure> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     if let HeaderSource::File(path) = place
         && !fs::exists(path).unwrap_or(false)
     {
@@ -206,7 +213,8 @@ fn activate(
         }
     };
     let mut handle = container.activate_handle();
-    let keyslot = handle.activate_by_passphrase(Some(name), options.keyslot, secret.bytes(), flags)?;
+    let keyslot = options.keyslot.or(secret.keyslot());
+    let keyslot = handle.activate_by_passphrase(Some(name), keyslot, secret.bytes(), flags)?;
     log::debug!("{name}: keyslot {keyslot}");
     Ok(())
 }

@@ -38,10 +38,12 @@ mod power;
 mod probe;
 mod scsi;
 mod secret;
+mod security_key;
 mod shell;
 mod signals;
 mod sources;
 mod sysfs;
+mod tpm;
 mod uevent;
 mod workers;
 

@@ -18,13 +18,13 @@ pub const PASSPHRASE_MAX: usize = 1024;
 pub const KEY_FILE_MAX: usize = 8 << 20;
 
 /// Bytes that open something; wiped when dropped, never printed.
-pub struct Secret(Vec<u8>);
+pub struct Secret(Vec<u8>, Option<u32>);
 
 impl Secret {
     /// An empty secret whose buffer takes `capacity` bytes and never grows, so that no copy is left behind.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Secret {
-        Secret(Vec::with_capacity(capacity))
+        Secret(Vec::with_capacity(capacity), None)
     }
 
     /// The bytes.
@@ -36,6 +36,19 @@ impl Secret {
     /// The bytes, to be filled by a read.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.0
+    }
+
+    /// The same bytes, known to be for this key slot of a LUKS container.
+    #[must_use]
+    pub fn for_keyslot(mut self, keyslot: Option<u32>) -> Secret {
+        self.1 = keyslot;
+        self
+    }
+
+    /// The key slot of a LUKS container that it is for, if that is known.
+    #[must_use]
+    pub fn keyslot(&self) -> Option<u32> {
+        self.1
     }
 
     /// Whether there are none.
@@ -76,7 +89,7 @@ impl Secret {
 
 impl From<Vec<u8>> for Secret {
     fn from(bytes: Vec<u8>) -> Secret {
-        Secret(bytes)
+        Secret(bytes, None)
     }
 }
 

@@ -182,6 +182,10 @@ pub struct Signature {
     pub version: Option<String>,
     /// LUKS and BitLocker: dm-crypt's name for the cipher of the data (`aes-xts-plain64`).
     pub cipher: Option<String>,
+    /// LUKS2: integrity protection of the data (`hmac(sha256)`, `aead`).
+    pub integrity: Option<String>,
+    /// LUKS2: types of its tokens, each once (`systemd-tpm2`).
+    pub tokens: Vec<String>,
     /// LUKS: memory in KiB that the most expensive key slot needs to be tried; 0 where none needs much (PBKDF2).
     pub kdf_memory: u64,
     /// Why the signature should be met with doubt (bad checksum of one copy, truncated device), if so.
@@ -199,6 +203,8 @@ impl Signature {
             uuid_sub: None,
             version: None,
             cipher: None,
+            integrity: None,
+            tokens: Vec::new(),
             kdf_memory: 0,
             doubt: None,
         }

@@ -80,6 +80,8 @@ pub struct Token {
     pub kind: String,
     /// Key slots that it unlocks.
     pub keyslots: Vec<u32>,
+    /// The whole object; what else is in it is its type's business.
+    pub object: serde_json::Value,
 }
 
 impl Luks {
@@ -96,12 +98,20 @@ impl Luks {
     }
 
     fn signature(self) -> Signature {
+        let mut tokens: Vec<String> = Vec::new();
+        for Token { kind, .. } in &self.tokens {
+            if kind.bytes().all(|byte| byte.is_ascii_graphic()) && !tokens.contains(kind) {
+                tokens.push(kind.clone());
+            }
+        }
         Signature {
             kdf_memory: self.kdf_memory(),
             uuid: self.uuid,
             label: self.label,
             version: Some(self.version.to_string()),
             cipher: self.cipher,
+            integrity: self.integrity,
+            tokens,
             doubt: self.doubt,
             ..Signature::new(if self.version == 1 { Kind::Luks1 } else { Kind::Luks2 })
         }

@@ -156,7 +156,12 @@ fn llvm_has(prefix: &str) -> bool {
     let mut directories = versions.filter(|entry| entry.file_name().to_string_lossy().starts_with("llvm-"));
     directories.any(|entry| {
         let files = fs::read_dir(entry.path().join("lib")).into_iter().flatten().flatten();
-        files.into_iter().any(|file| file.file_name().to_string_lossy().starts_with(prefix))
+        files.into_iter().any(|file| {
+            let name = file.file_name();
+            let name = name.to_string_lossy();
+            // The library of clang's C++ interface is another one.
+            name.starts_with(prefix) && !name.starts_with("libclang-cpp")
+        })
     })
 }
 

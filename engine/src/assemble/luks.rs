@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Assembler, Hold, Requests, View};
-use crate::command::{Action, Loudness, SecretSource};
+use crate::command::{Action, Loudness, SecretSource, TokenKind};
 use crate::event::{CommandId, DevName, Failure, Outcome, SecretId};
 use crate::explain::{Node, State as NodeState};
 use crate::table::Device;
@@ -22,6 +22,7 @@ mod question;
 mod report;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use container::{Attempt, Container, State};
 use header::Header;
@@ -54,8 +55,10 @@ pub struct Luks {
     question: Option<Question>,
     prompt_until: Option<Moment>,
     waiting_for_key: Option<Moment>,
+    /// PINs that tokens took: the next token of their kind is tried with them.
+    pins: BTreeMap<TokenKind, SecretId>,
     /// Remarks still to be made.
-    unsaid: Vec<String>,
+    unsaid: Vec<(Loudness, String)>,
 }
 
 impl Luks {
@@ -131,16 +134,26 @@ impl Luks {
                 Next::Try(path, source) => (Attempt::KeyFile(path), source),
                 Next::Reading => return true,
                 Next::Loading => continue,
-                Next::Nothing => match container.next_held(&typed) {
+                Next::Nothing => match container.next_held(&typed, &self.pins) {
                     Some(container::Next::Container(secret)) => {
                         (Attempt::Held(secret), SecretSource::Held(secret))
                     }
                     Some(container::Next::Image(image, secret)) => {
-                        let asked = requests.ask(Action::UnsealKey(image.place.clone(), Some(secret)));
+                        let asked = requests.ask(Action::UnsealKey(image.key.clone(), Some(secret)));
                         container.state = State::Unsealing(asked, image, Some(secret));
                         return true;
                     }
-                    None => continue,
+                    None => match tokens::next(
+                        view,
+                        &name,
+                        container,
+                        header.as_ref(),
+                        &mut self.modules,
+                        requests,
+                    ) {
+                        tokens::Next::Asking => return true,
+                        tokens::Next::Loading | tokens::Next::Nothing => continue,
+                    },
                 },
             };
             let mut options = container.options.clone();
@@ -160,10 +173,12 @@ impl Luks {
 
     fn is_opening(&self) -> bool {
         !self.orphans.is_empty()
-            || self
-                .containers
-                .values()
-                .any(|container| matches!(container.state, State::Opening(..) | State::Unsealing(..)))
+            || self.containers.values().any(|container| match &container.state {
+                State::Opening(..) => true,
+                // A token waits for somebody to touch it, and nothing else for that.
+                State::Unsealing(_, image, _) => image.token().is_none(),
+                _ => false,
+            })
     }
 
     /// Locked containers in the order of their devices' appearance.
@@ -221,6 +236,23 @@ impl Assembler for Luks {
             _ => false,
         });
         let Some((name, container)) = ours else { return false };
+        if let State::Unsealing(_, image, pin) = &container.state
+            && let Some(kind) = image.token()
+        {
+            let (image, pin) = (image.clone(), *pin);
+            container.state = State::Locked;
+            match result {
+                Ok(Outcome::Secret(key)) => {
+                    container.token_answered(image, kind, Some(*key));
+                    self.pins.extend(pin.map(|pin| (kind, pin)));
+                }
+                Ok(_) => container.token_answered(image, kind, None),
+                Err(failure) => {
+                    self.unsaid.extend(container.token_failed(view.now, image, kind, pin, failure));
+                }
+            }
+            return true;
+        }
         match (container.state.clone(), result) {
             (State::ReadingKey(_, path), Ok(Outcome::Secret(secret))) => {
                 container.note = Some(format!("key {path} read"));
@@ -231,7 +263,7 @@ impl Assembler for Luks {
             }
             (State::ReadingKey(_, path), Err(failure)) => {
                 if matches!(failure, Failure::BadKey(_)) {
-                    self.unsaid.push(format!("{name}: {failure}"));
+                    self.unsaid.push((Loudness::Error, format!("{name}: {failure}")));
                 }
                 container.note = Some(format!("key {path}: {failure}"));
                 container.state = State::Locked;
@@ -247,7 +279,7 @@ impl Assembler for Luks {
                 // One derivation is enough for all whose key it is.
                 for other in self.containers.values_mut() {
                     let known = other.images.len();
-                    other.images.retain(|one| one.place != image.place);
+                    other.images.retain(|one| one.key != image.key);
                     if other.images.len() < known {
                         other.take_key(&image, *key);
                     }
@@ -260,9 +292,10 @@ impl Assembler for Luks {
             (State::Unsealing(_, image, secret), Err(failure)) => {
                 // Of many devices that may hold the image most do not.
                 if secret.is_some() || !matches!(failure, Failure::NoKeyFile(_)) {
-                    self.unsaid.push(format!("key {} cannot be used: {failure}", image.path));
+                    let text = format!("key {} cannot be used: {failure}", image.name());
+                    self.unsaid.push((Loudness::Error, text));
                 }
-                container.note = Some(format!("key {}: {failure}", image.path));
+                container.note = Some(format!("key {}: {failure}", image.name()));
                 container.state = State::Locked;
             }
             (State::Closing(_), Ok(_)) => container.state = State::Closed,
@@ -292,12 +325,13 @@ impl Assembler for Luks {
             (State::Opening(..), Err(Failure::WrongSecret)) => container.state = State::Locked,
             // The next key, or a passphrase, may still open it.
             (State::Opening(..), Err(Failure::BadKey(why))) => {
-                self.unsaid.push(format!("{name}: {why}"));
+                self.unsaid.push((Loudness::Error, format!("{name}: {why}")));
                 container.note = Some(why.clone());
                 container.state = State::Locked;
             }
             (State::Opening(..), Err(failure)) => {
-                self.unsaid.push(format!("{name} cannot be opened as {}: {failure}", container.name));
+                let text = format!("{name} cannot be opened as {}: {failure}", container.name);
+                self.unsaid.push((Loudness::Error, text));
                 container.state = State::Broken(failure.to_string());
                 let broken = name.clone();
                 self.twins.retain(|_, first| *first != broken);
@@ -312,11 +346,16 @@ impl Assembler for Luks {
         let question = self.question.take();
         self.prompt_until = None;
         // Without a header nothing tells a wrong passphrase: only what was typed for this very container is its own.
-        if let Some([name]) = question.as_ref().map(Question::of)
+        if let Some(question) = &question
+            && let [name] = question.of()
             && let Some(container) = self.containers.get_mut(name)
-            && container.is_plain()
+            && (question.pin || container.is_plain())
         {
-            container.typed.push(secret);
+            if question.pin {
+                container.pin = Some(secret);
+            } else {
+                container.typed.push(secret);
+            }
             return;
         }
         if !self.typed.contains(&secret) {
@@ -361,10 +400,9 @@ impl Assembler for Luks {
 
     fn is_busy(&self) -> bool {
         self.is_opening()
-            || self
-                .containers
-                .values()
-                .any(|one| matches!(one.state, State::ReadingKey(..) | State::Closing(_)))
+            || self.containers.values().any(|one| {
+                matches!(one.state, State::ReadingKey(..) | State::Unsealing(..) | State::Closing(_))
+            })
             || self.modules.values().any(|state| matches!(state, Modules::Asked(_)))
     }
 
@@ -406,8 +444,8 @@ impl Assembler for Luks {
     }
 
     fn finish(&mut self, requests: &mut Requests<'_>) {
-        for remark in self.unsaid.drain(..) {
-            requests.ask(Action::Say(Loudness::Error, remark));
+        for (loudness, remark) in self.unsaid.drain(..) {
+            requests.ask(Action::Say(loudness, remark));
         }
     }
 

@@ -84,6 +84,48 @@ pub enum HeaderSource {
     },
 }
 
+/// A key that has to be unlocked itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SealedKey {
+    /// A file: a LUKS image whose plaintext is the key, or one that gpg has encrypted.
+    File(HeaderSource),
+    /// A token of a LUKS2 container.
+    Token(Token),
+}
+
+/// A LUKS2 container's token, which stands for a device that gives its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Which device.
+    pub kind: TokenKind,
+    /// Its node, unless any will do.
+    pub node: Option<String>,
+    /// The container.
+    pub container: DevName,
+    /// Its header, if that lies elsewhere.
+    pub header: Option<HeaderSource>,
+}
+
+/// What a token stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TokenKind {
+    /// A TPM 2.0 (`systemd-tpm2`).
+    Tpm2,
+    /// A security key (`systemd-fido2`).
+    Fido2,
+}
+
+impl TokenKind {
+    /// For an operator, after "the".
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            TokenKind::Tpm2 => "TPM 2.0",
+            TokenKind::Fido2 => "security key",
+        }
+    }
+}
+
 /// How a mapping is to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CryptOptions {

@@ -205,7 +205,12 @@ fn signature(value: &str) -> Option<Signature> {
     let (kind, _) = KINDS.iter().find(|(_, known)| *known == word)?;
     let label = unescape(parts.next()?)?;
     let kdf_memory = parts.next()?.parse().ok()?;
-    let [uuid, uuid_sub, version, cipher, doubt] = fields(parts.next()?)?;
+    let texts = parts.next()?;
+    // Written only where there is any of it.
+    let ([uuid, uuid_sub, version, cipher, doubt], integrity, tokens) = match fields::<7>(texts) {
+        Some([a, b, c, d, e, integrity, tokens]) => ([a, b, c, d, e], integrity, tokens),
+        None => (fields(texts)?, String::new(), String::new()),
+    };
     let mut signature = Signature::new(*kind);
     signature.label = (!label.is_empty()).then_some(label);
     signature.kdf_memory = kdf_memory;
@@ -213,6 +218,8 @@ fn signature(value: &str) -> Option<Signature> {
     signature.uuid_sub = filled(uuid_sub);
     signature.version = filled(version);
     signature.cipher = filled(cipher);
+    signature.integrity = filled(integrity);
+    signature.tokens = tokens.split_whitespace().map(str::to_owned).collect();
     signature.doubt = filled(doubt);
     Some(signature)
 }

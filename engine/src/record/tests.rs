@@ -25,6 +25,8 @@ fn signatures() -> impl Strategy<Value = Signature> {
             signature.uuid = uuid.filter(|uuid| !uuid.is_empty());
             signature.label = (!label.is_empty()).then_some(label);
             signature.kdf_memory = kdf_memory;
+            signature.integrity = (kdf_memory % 3 == 0).then(|| "hmac(sha256)".to_owned());
+            signature.tokens = vec!["systemd-tpm2".to_owned(); usize::from(kdf_memory % 2 == 0)];
             signature
         },
     )

@@ -14,7 +14,7 @@ struct Metadata {
     keyslots: BTreeMap<String, Slot>,
     segments: BTreeMap<String, Segment>,
     #[serde(default)]
-    tokens: BTreeMap<String, JsonToken>,
+    tokens: BTreeMap<String, serde_json::Value>,
     #[serde(default)]
     config: Config,
 }
@@ -55,13 +55,6 @@ struct Integrity {
     r#type: String,
 }
 
-#[derive(Deserialize)]
-struct JsonToken {
-    r#type: String,
-    #[serde(default)]
-    keyslots: Vec<String>,
-}
-
 #[derive(Deserialize, Default)]
 struct Config {
     #[serde(default)]
@@ -85,6 +78,14 @@ fn numbered<T>(objects: BTreeMap<String, T>) -> Vec<(u32, T)> {
     objects
 }
 
+fn token(id: u32, object: serde_json::Value) -> Option<Token> {
+    let kind = object.get("type")?.as_str()?.to_owned();
+    let slots = object.get("keyslots").and_then(serde_json::Value::as_array);
+    let slots = slots.into_iter().flatten().take(MAX_OBJECTS);
+    let keyslots = slots.filter_map(|slot| slot.as_str()?.parse().ok()).collect();
+    Some(Token { id, kind, keyslots, object })
+}
+
 /// Adds to `luks` what the JSON area says; `false` if it is not understood.
 pub(super) fn fill(luks: &mut Luks, area: &[u8]) -> bool {
     let json = area.split(|byte| *byte == 0).next().unwrap_or(&[]);
@@ -104,14 +105,8 @@ pub(super) fn fill(luks: &mut Luks, area: &[u8]) -> bool {
             priority: slot.priority.unwrap_or(1),
         })
         .collect();
-    luks.tokens = numbered(metadata.tokens)
-        .into_iter()
-        .map(|(id, token)| Token {
-            id,
-            kind: token.r#type,
-            keyslots: token.keyslots.iter().take(MAX_OBJECTS).filter_map(|slot| slot.parse().ok()).collect(),
-        })
-        .collect();
+    luks.tokens =
+        numbered(metadata.tokens).into_iter().filter_map(|(id, object)| token(id, object)).collect();
     // There are several segments only while a container is being reencrypted, and the first says where data begins.
     let Some((_, segment)) = numbered(metadata.segments).into_iter().next() else { return false };
     let Ok(offset) = segment.offset.parse() else { return false };

@@ -9,6 +9,7 @@ use ondisk::Kind;
 
 use super::container::{Container, Key, State};
 use super::header::{self, Header};
+use super::tokens;
 use crate::assemble::View;
 use crate::command::{CryptFormat, CryptOptions, HeaderSource, PlainFormat, TcryptFormat};
 use crate::crypto_modules;
@@ -93,19 +94,27 @@ pub fn modules_for(
     container: &Container,
     header: Option<&HeaderSource>,
 ) -> Vec<String> {
-    let cipher_of = |name: &DevName| view.table.get(name)?.signature()?.cipher.as_deref();
-    let own = cipher_of(data);
+    let signature_of = |name: &DevName| view.table.get(name)?.signature();
+    let own = signature_of(data).and_then(|signature| signature.cipher.as_deref());
     match &container.options.format {
         CryptFormat::Plain(plain) => crypto_modules::modules_for(&plain.cipher),
         CryptFormat::BitLocker => crypto_modules::for_bitlocker(own),
         CryptFormat::Tcrypt(_) => crypto_modules::for_tcrypt(),
         CryptFormat::Luks => {
-            let cipher = match header {
-                Some(HeaderSource::Device(name)) => cipher_of(name),
-                Some(_) => container.cipher.as_deref(),
-                None => own,
+            let seen = match header {
+                Some(HeaderSource::Device(name)) => signature_of(name),
+                Some(_) => None,
+                None => signature_of(data),
             };
-            let mut names = crypto_modules::modules_for(cipher.unwrap_or(USUAL_CIPHER));
+            let cipher =
+                seen.and_then(|signature| signature.cipher.as_deref()).or(container.cipher.as_deref());
+            // A file is not looked into before it is used.
+            let mut names = cipher.map_or_else(crypto_modules::for_unknown, crypto_modules::modules_for);
+            if let Some(integrity) = seen.and_then(|signature| signature.integrity.as_deref()) {
+                names.extend(crypto_modules::for_integrity(integrity));
+                // A cipher that proves its data is none for key slots.
+                names.extend(crypto_modules::modules_for(USUAL_CIPHER));
+            }
             if let Some(HeaderSource::FileOn { fstype, .. }) = header {
                 names.extend(kernel_requests::for_filesystem(fstype));
             }
@@ -301,6 +310,10 @@ fn container(
         Some(limit) => limit,
         None => luks.key_timeout,
     };
+    let tokens = match &format {
+        CryptFormat::Luks => tokens::wanted(view.now, device, &options),
+        _ => Vec::new(),
+    };
     Container {
         name,
         order: device.order,
@@ -324,6 +337,9 @@ fn container(
         prompt_limit: options.timeout.or(luks.prompt_timeout),
         keys,
         images: Vec::new(),
+        tokens,
+        pin: None,
+        wrong_pins: 0,
         keys_until: view.now.after(patience),
         known_from: 0,
         tried: BTreeSet::new(),
@@ -376,6 +392,9 @@ fn options(
         keyfile_timeout: typed.keyfile_timeout.or(row.keyfile_timeout),
         timeout: typed.timeout.or(row.timeout),
         tries: typed.tries.or(row.tries),
+        tpm2: typed.tpm2.or(row.tpm2),
+        fido2: typed.fido2.or(row.fido2),
+        token_timeout: typed.token_timeout.or(row.token_timeout),
         ..row
     }
 }

@@ -1,12 +1,13 @@
 //! One container: its state, its keys, what was tried on it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use cmdline::plan::KeyDevice;
 
 use super::header::Header;
-use crate::command::{CryptFormat, CryptOptions, HeaderSource};
+use super::tokens::Wanted;
+use crate::command::{CryptFormat, CryptOptions, HeaderSource, SealedKey, Token, TokenKind};
 use crate::event::{CommandId, DevName, SecretId};
 use crate::time::Moment;
 
@@ -23,13 +24,45 @@ pub(super) struct Key {
     pub(super) sealed: bool,
 }
 
-/// A file that was found and has a key in it, encrypted.
+/// A key that was found and has to be unlocked itself: a file, or a token's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Image {
-    pub(super) path: String,
-    pub(super) place: HeaderSource,
-    /// Passphrases that do not open it.
+    pub(super) key: SealedKey,
+    /// Passphrases or PINs that do not open it.
     pub(super) tried: BTreeSet<SecretId>,
+}
+
+impl Image {
+    pub(super) fn new(key: SealedKey) -> Self {
+        Self { key, tried: BTreeSet::new() }
+    }
+
+    /// What it is, for an operator.
+    pub(super) fn name(&self) -> &str {
+        match &self.key {
+            SealedKey::File(HeaderSource::File(path) | HeaderSource::FileOn { path, .. }) => path,
+            SealedKey::File(HeaderSource::Device(device)) => &device.0,
+            SealedKey::Token(token) => token.kind.name(),
+        }
+    }
+
+    /// The kind of token that it is, if it is one.
+    pub(super) fn token(&self) -> Option<TokenKind> {
+        match &self.key {
+            SealedKey::File(_) => None,
+            SealedKey::Token(token) => Some(token.kind),
+        }
+    }
+
+    /// Whether it lies on this device.
+    fn is_on(&self, name: &DevName) -> bool {
+        match &self.key {
+            SealedKey::File(place) | SealedKey::Token(Token { header: Some(place), .. }) => {
+                matches!(place, HeaderSource::FileOn { device, .. } if device == name)
+            }
+            SealedKey::Token(_) => false,
+        }
+    }
 }
 
 impl Key {
@@ -93,8 +126,13 @@ pub(super) struct Container {
     /// How long its passphrase is asked for.
     pub(super) prompt_limit: Option<Duration>,
     pub(super) keys: VecDeque<Key>,
-    /// Images that hold its key, once they were found.
+    /// What holds its key and wants a passphrase or a PIN, once it was found.
     pub(super) images: Vec<Image>,
+    /// Tokens that are still to be asked.
+    pub(super) tokens: Vec<Wanted>,
+    /// A PIN that was typed for its token.
+    pub(super) pin: Option<SecretId>,
+    pub(super) wrong_pins: u32,
     /// Until when a key device may still appear before somebody is asked.
     pub(super) keys_until: Moment,
     /// Passphrases that had been typed before it was known: those do not count as wrong.
@@ -121,13 +159,28 @@ impl Container {
     ///
     /// Keys that were read come before passphrases, and an image is opened before a passphrase is tried on the container
     /// itself. Plain mappings open with anything, so that they are never given the passphrase of their key.
-    pub(super) fn next_held(&mut self, shared: &[SecretId]) -> Option<Next> {
+    ///
+    /// A token gets the PIN that was typed for it, or one that another token of its kind took: never a passphrase, since
+    /// it counts its tries.
+    pub(super) fn next_held(
+        &mut self,
+        shared: &[SecretId],
+        pins: &BTreeMap<TokenKind, SecretId>,
+    ) -> Option<Next> {
         if let Some(key) = self.read.iter().find(|key| !self.tried.contains(key)) {
             return Some(Next::Container(*key));
         }
         for (index, image) in self.images.iter().enumerate() {
-            let mut typed = self.typed.iter().chain(shared);
-            if let Some(secret) = typed.find(|secret| !image.tried.contains(secret)).copied() {
+            let found = match image.token() {
+                Some(kind) => {
+                    self.pin.take().or(pins.get(&kind).copied()).filter(|pin| !image.tried.contains(pin))
+                }
+                None => {
+                    let mut typed = self.typed.iter().chain(shared);
+                    typed.find(|secret| !image.tried.contains(secret)).copied()
+                }
+            };
+            if let Some(secret) = found {
                 return Some(Next::Image(self.images.remove(index), secret));
             }
         }
@@ -138,7 +191,7 @@ impl Container {
 
     /// A key has come out of an image; what has been found need not be waited for any more.
     pub(super) fn take_key(&mut self, image: &Image, key: SecretId) {
-        self.note = Some(format!("key {} read", image.path));
+        self.note = Some(format!("key {} read", image.name()));
         self.read.push(key);
         self.keys_until = Moment::default();
     }
@@ -166,7 +219,6 @@ impl Container {
         for key in &mut self.keys {
             key.looked_on.remove(name);
         }
-        self.images
-            .retain(|image| !matches!(&image.place, HeaderSource::FileOn { device, .. } if device == name));
+        self.images.retain(|image| !image.is_on(name));
     }
 }

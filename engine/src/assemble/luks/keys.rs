@@ -8,7 +8,7 @@ use super::choice::USUAL_CIPHER;
 use super::container::{Container, Image, State};
 use super::{Modules, header, ready};
 use crate::assemble::{Requests, View};
-use crate::command::{Action, HeaderSource, SecretSource};
+use crate::command::{Action, HeaderSource, SealedKey, SecretSource};
 use crate::crypto_modules;
 use crate::event::DevName;
 use crate::matching;
@@ -82,12 +82,9 @@ pub(super) fn next(
 
 /// Makes sure that there is an image before anybody is asked for its passphrase.
 fn look(container: &mut Container, place: HeaderSource, requests: &mut Requests<'_>) -> Next {
-    let path = match &place {
-        HeaderSource::File(path) | HeaderSource::FileOn { path, .. } => path.clone(),
-        HeaderSource::Device(device) => device.0.clone(),
-    };
-    let asked = requests.ask(Action::UnsealKey(place.clone(), None));
-    container.state = State::Unsealing(asked, Image { path, place, tried: BTreeSet::new() }, None);
+    let key = SealedKey::File(place);
+    let asked = requests.ask(Action::UnsealKey(key.clone(), None));
+    container.state = State::Unsealing(asked, Image::new(key), None);
     Next::Reading
 }
 

@@ -13,6 +13,8 @@ use crate::event::DevName;
 pub(super) struct Question {
     prompt: String,
     note: Option<String>,
+    /// A token's PIN is asked for, not a passphrase.
+    pub(super) pin: bool,
     /// The containers that it is about.
     of: Vec<DevName>,
 }
@@ -68,6 +70,10 @@ impl Luks {
                 self.waiting_for_key = Some(until);
                 continue;
             }
+            if let Some(at) = container.next_token() {
+                self.waiting_for_key = Some(self.waiting_for_key.map_or(at, |other| other.min(at)));
+                continue;
+            }
             let remaining = container.tries.map(|tries| tries.saturating_sub(self.wrong(container)));
             let given_up = match remaining {
                 Some(0) => Some(format!("{} wrong passphrases", self.wrong(container))),
@@ -100,6 +106,13 @@ impl Luks {
         } else {
             waiting.truncate(1);
         }
+        // A PIN is one token's, and shown as such.
+        let wants_pin =
+            |name: &&DevName| self.containers.get(name).is_some_and(|one| one.wants_pin().is_some());
+        let pin = waiting.iter().find(wants_pin).cloned();
+        if let Some(name) = &pin {
+            waiting = vec![name.clone()];
+        }
         let prompt = self.prompt(&waiting);
         let wrong =
             waiting.iter().filter_map(|name| self.containers.get(name)).map(|one| self.wrong(one)).max();
@@ -111,7 +124,7 @@ impl Luks {
             (_, Some(left)) => Some(format!("wrong passphrase, {left} tries left")),
             (_, None) => Some("wrong passphrase".to_owned()),
         };
-        let question = Question { prompt, note, of: waiting };
+        let question = Question { prompt, note, pin: pin.is_some(), of: waiting };
         if self.question.as_ref() != Some(&question) {
             if self.question.is_none() {
                 requests.ask(Action::LoadInputDrivers);
@@ -146,11 +159,21 @@ impl Luks {
     }
 
     fn prompt(&self, waiting: &[DevName]) -> String {
+        if let [name] = waiting
+            && let Some(container) = self.containers.get(name)
+            && let Some(kind) = container.wants_pin()
+        {
+            return format!(
+                "PIN of the {} for {name} ({}), or nothing for its passphrase",
+                kind.name(),
+                container.name
+            );
+        }
         let names: Vec<String> = waiting
             .iter()
             .filter_map(|name| {
                 self.containers.get(name).map(|container| match container.images.first() {
-                    Some(image) => format!("{}, the key of {name} ({})", image.path, container.name),
+                    Some(image) => format!("{}, the key of {name} ({})", image.name(), container.name),
                     None => format!("{name} ({})", container.name),
                 })
             })

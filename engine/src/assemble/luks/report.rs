@@ -30,13 +30,20 @@ impl Luks {
             State::Locked if self.question.is_some() => {
                 Node::new(NodeState::Waiting, "locked: waits for a passphrase on the console")
             }
+            State::Locked if container.awaited_token().is_some() => {
+                let device = container.awaited_token().unwrap_or_default();
+                Node::new(NodeState::Waiting, format!("locked: waits for the {device} that has its key"))
+            }
             State::Locked if !container.keys.is_empty() => {
                 Node::new(NodeState::Waiting, "locked: waits for the device with its key file")
             }
             State::Locked => Node::new(NodeState::Waiting, "locked: waits for its turn"),
             State::ReadingKey(_, path) => Node::new(NodeState::Waiting, format!("key {path} is being read")),
+            State::Unsealing(_, image, _) if image.token().is_some() => {
+                Node::new(NodeState::Waiting, format!("the {} is asked for its key", image.name()))
+            }
             State::Unsealing(_, image, None) => {
-                Node::new(NodeState::Waiting, format!("key {} is being looked for", image.path))
+                Node::new(NodeState::Waiting, format!("key {} is being looked for", image.name()))
             }
             State::Opening(..) | State::Unsealing(..) => {
                 Node::new(NodeState::Waiting, "the key is being derived")

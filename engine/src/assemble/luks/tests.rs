@@ -9,6 +9,7 @@ use crate::{Action, DevName, Event, Failure, ImageFacts, Outcome, SecretId, Secr
 use cmdline::Plan;
 
 mod formats;
+mod tokens;
 
 const ID: &str = "c15167d9-e233-3846-c457-81ffc102baa0";
 

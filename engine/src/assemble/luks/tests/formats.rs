@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::script::{gpt, is_mount, partition};
-use crate::{CryptFormat, CryptOptions, HeaderSource};
+use crate::{CryptFormat, CryptOptions, HeaderSource, SealedKey};
 use ondisk::Content;
 
 /// The options of the first container that is to be opened.
@@ -345,7 +345,9 @@ fn is_unseal(action: &Action) -> bool {
 /// The secrets with which images are to be opened; 0 stands for looking whether there is one.
 fn unsealed(actions: &[Action]) -> Vec<(HeaderSource, u64)> {
     let one = |action: &Action| match action {
-        Action::UnsealKey(place, secret) => Some((place.clone(), secret.map_or(0, |secret| secret.0))),
+        Action::UnsealKey(SealedKey::File(place), secret) => {
+            Some((place.clone(), secret.map_or(0, |secret| secret.0)))
+        }
         _ => None,
     };
     actions.iter().filter_map(one).collect()

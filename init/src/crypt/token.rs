@@ -1,0 +1,153 @@
+//! Keys that a TPM or a security key gives, by the tokens in a LUKS2 header.
+
+use engine::{Failure, HeaderSource, Loudness, Token, TokenKind};
+use ondisk::luks::Luks;
+use rustix::rand::{GetRandomFlags, getrandom};
+use tokens::Passphrase;
+use tokens::fido2::{self, Fido2Error, Fido2Token};
+use tokens::tpm2::{self, Tpm2Error, Tpm2Token};
+
+use super::with_header;
+use crate::kmsg;
+use crate::probe::Device;
+use crate::secret::Secret;
+use crate::security_key::SecurityKey;
+use crate::tpm::Tpm;
+
+/// Has the token's device give its key; `None` if it wants a PIN for that.
+///
+/// # Errors
+///
+/// [`Failure::NoKeyFile`] while the device is not there, or if the PIN given is empty; [`Failure::WrongSecret`] for a wrong
+/// PIN; otherwise [`Failure::BadKey`].
+pub fn unseal(token: &Token, pin: Option<&Secret>) -> Result<Option<Secret>, Failure> {
+    if pin.is_some_and(Secret::is_empty) {
+        return Err(Failure::NoKeyFile("no PIN was given".to_owned()));
+    }
+    let header = read(token)?;
+    let kind = match token.kind {
+        TokenKind::Tpm2 => tpm2::KIND,
+        TokenKind::Fido2 => fido2::KIND,
+    };
+    let found: Vec<&ondisk::luks::Token> = header.tokens.iter().filter(|one| one.kind == kind).collect();
+    if found.is_empty() {
+        return Err(Failure::BadKey(format!(
+            "{} has no token of the type {kind}; add one with systemd-cryptenroll --{}-device=auto",
+            token.container,
+            kind.trim_start_matches("systemd-"),
+        )));
+    }
+    let pin = pin.map(Secret::bytes);
+    match token.kind {
+        TokenKind::Tpm2 => ask_tpm(token, &found, pin),
+        TokenKind::Fido2 => ask_security_keys(token, &found, pin),
+    }
+}
+
+fn read(token: &Token) -> Result<Luks, Failure> {
+    let luks = match &token.header {
+        None | Some(HeaderSource::Device(_)) => {
+            let device = match &token.header {
+                Some(HeaderSource::Device(device)) => device,
+                _ => &token.container,
+            };
+            read_at(&format!("/dev/{device}"))?
+        }
+        header => with_header(header.as_ref(), |path| read_at(path.unwrap_or_default()))?,
+    };
+    luks.ok_or_else(|| Failure::BadKey(format!("{} has no LUKS header", token.container)))
+}
+
+fn read_at(path: &str) -> Result<Option<Luks>, Failure> {
+    let device = Device::open_path(path, 0, 512)?;
+    ondisk::luks::read(&device)
+        .map_err(|error| Failure::Os { what: format!("read {path}"), errno: error.errno })
+}
+
+/// The key, and the key slot that it is for: no other needs to be tried.
+fn key(mut passphrase: Passphrase, token: &ondisk::luks::Token) -> Secret {
+    Secret::from(std::mem::take(&mut *passphrase)).for_keyslot(token.keyslots.first().copied())
+}
+
+fn random(mut buffer: &mut [u8]) {
+    while !buffer.is_empty() {
+        // It fails for buffers and flags that are none, which these are not; with zeros there would be no session.
+        let Ok(filled) = getrandom(&mut *buffer, GetRandomFlags::empty()) else { return };
+        buffer = buffer.get_mut(filled..).unwrap_or_default();
+    }
+}
+
+fn ask_tpm(
+    token: &Token,
+    found: &[&ondisk::luks::Token],
+    pin: Option<&[u8]>,
+) -> Result<Option<Secret>, Failure> {
+    let mut tpm = Tpm::open(token.node.as_deref())?;
+    let mut transmit = |command: &[u8]| tpm.transmit(command);
+    let mut outcome = Err(Failure::BadKey("no token can be used".to_owned()));
+    let mut wants_pin = false;
+    for one in found {
+        let sealed = match Tpm2Token::read(&one.object) {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                outcome = Err(Failure::BadKey(format!("token {}: {error}", one.id)));
+                continue;
+            }
+        };
+        if sealed.wants_pin() != pin.is_some() {
+            wants_pin |= sealed.wants_pin();
+            continue;
+        }
+        if sealed.is_unencrypted() {
+            log::info!("the TPM's storage key is RSA: the key crosses its bus in the open");
+        }
+        outcome = match sealed.unseal(pin, &mut random, &mut transmit) {
+            Ok(passphrase) => return Ok(Some(key(passphrase, one))),
+            Err(Tpm2Error::WrongPin) => Err(Failure::WrongSecret),
+            Err(error) => Err(Failure::BadKey(error.to_string())),
+        };
+    }
+    if wants_pin { Ok(None) } else { outcome }
+}
+
+fn ask_security_keys(
+    token: &Token,
+    found: &[&ondisk::luks::Token],
+    pin: Option<&[u8]>,
+) -> Result<Option<Secret>, Failure> {
+    let nodes = SecurityKey::nodes(token.node.as_deref());
+    if nodes.is_empty() {
+        return Err(Failure::NoKeyFile("no security key is plugged in".to_owned()));
+    }
+    let mut outcome = Failure::NoKeyFile("no security key that is plugged in was enrolled".to_owned());
+    for node in nodes {
+        let mut device = match SecurityKey::open(&node) {
+            Ok(device) => device,
+            Err(failure) => {
+                outcome = failure;
+                continue;
+            }
+        };
+        device.on_touch(format_args!("touch the security key to open {}", token.container).to_string());
+        for one in found {
+            let sealed = match Fido2Token::read(&one.object) {
+                Ok(sealed) => sealed,
+                Err(error) => {
+                    outcome = Failure::BadKey(format!("token {}: {error}", one.id));
+                    continue;
+                }
+            };
+            match sealed.unseal(pin, &mut device, &mut random) {
+                Ok(passphrase) => return Ok(Some(key(passphrase, one))),
+                Err(Fido2Error::OtherKey) => {}
+                Err(Fido2Error::WantsPin) => return Ok(None),
+                Err(error @ Fido2Error::WrongPin(_)) => {
+                    kmsg::say(Loudness::Warning, error);
+                    return Err(Failure::WrongSecret);
+                }
+                Err(error) => outcome = Failure::BadKey(error.to_string()),
+            }
+        }
+    }
+    Err(outcome)
+}
