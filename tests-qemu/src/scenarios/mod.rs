@@ -20,6 +20,7 @@ mod multipath;
 mod root_forms;
 mod stacks;
 mod timing;
+mod tokens;
 mod usr;
 mod verity;
 
@@ -40,6 +41,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(verity::scenarios());
     all.extend(multi_device::scenarios());
     all.extend(timing::scenarios());
+    all.extend(tokens::scenarios());
     all.extend(failures::scenarios());
     all.extend(stacks::scenarios());
     all.extend(root_forms::scenarios());
