@@ -34,12 +34,14 @@ const SUCCESS: u8 = 0;
 const INVAL: u8 = 2;
 const STALL: u8 = 4;
 
-/// Capabilities, as bits. Without that of packet sizes QEMU has no full speed devices, and its ids are addresses
-/// that 32 bits do not hold.
+/// Capabilities, as bits. QEMU refuses the device at an xHCI controller without the last three; that of bulk lengths is
+/// only a promise here, as the device has no bulk endpoint.
 const CONNECT_DEVICE_VERSION: u32 = 1 << 1;
 const EP_INFO_MAX_PACKET_SIZE: u32 = 1 << 4;
 const IDS_64_BITS: u32 = 1 << 5;
-const CAPABILITIES: u32 = CONNECT_DEVICE_VERSION | EP_INFO_MAX_PACKET_SIZE | IDS_64_BITS;
+const BULK_LENGTH_32_BITS: u32 = 1 << 6;
+const CAPABILITIES: u32 =
+    CONNECT_DEVICE_VERSION | EP_INFO_MAX_PACKET_SIZE | IDS_64_BITS | BULK_LENGTH_32_BITS;
 
 /// `usb_redir_speed_full`.
 const FULL_SPEED: u8 = 1;
