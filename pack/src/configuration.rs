@@ -274,7 +274,16 @@ fn modules_of(options: &CryptOptions) -> Vec<String> {
         CryptKind::Tcrypt => crypto_modules::for_tcrypt(),
         CryptKind::Bitlk => crypto_modules::for_bitlocker(None),
         CryptKind::Luks | CryptKind::Plain => {
-            crypto_modules::modules_for(options.cipher.as_deref().unwrap_or(USUAL_CIPHER))
+            let mut names = match (&options.cipher, &options.header) {
+                (Some(cipher), _) => crypto_modules::modules_for(cipher),
+                (None, Some(_)) => crypto_modules::for_unknown(),
+                (None, None) => crypto_modules::modules_for(USUAL_CIPHER),
+            };
+            // Many kernels have the TPM's drivers built in; a security key may be new to the machine.
+            let tpm2 = options.tpm2.iter().flat_map(|_| ["tpm_crb", "tpm_tis"]);
+            let fido2 = options.fido2.iter().flat_map(|_| ["xhci_pci", "usbhid"]);
+            names.extend(tpm2.chain(fido2).map(str::to_owned));
+            names
         }
     }
 }

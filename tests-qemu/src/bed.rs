@@ -51,8 +51,9 @@ pub struct Recipe {
     pub kernel: Option<Series>,
     /// Release whose tools make them, where it matters; otherwise the newest.
     pub release: Option<Release>,
-    /// They are made on a machine with a TPM 2.0, which boots may have too ([`Boot::tpm`](crate::scenario::Boot::tpm)).
-    pub tpm: bool,
+    /// They are made on a machine with a TPM 2.0 and a security key, which boots may have too
+    /// ([`Boot::tpm`](crate::scenario::Boot::tpm), [`Boot::usb_key`](crate::scenario::Boot::usb_key)).
+    pub tokens: bool,
 }
 
 impl Recipe {
@@ -198,7 +199,7 @@ impl Bed {
             targets,
             kernel: recipe.kernel,
             release: recipe.release,
-            tpm: recipe.tpm,
+            tokens: recipe.tokens,
         };
         self.builder().run(&job)
     }

@@ -16,7 +16,7 @@ use crate::kernel::{Kernel, Series};
 use crate::program::{output, program};
 use crate::qemu::{Bus, Drive, Machine, Writes};
 use crate::rootfs::Release;
-use crate::{Error, debian, disk, image, rootfs, tpm};
+use crate::{Error, debian, disk, image, rootfs, tpm, usb_key};
 
 /// A job for the builder VM.
 #[derive(Debug, Clone, Default)]
@@ -36,8 +36,9 @@ pub struct Job<'a> {
     pub kernel: Option<Series>,
     /// Release whose tools are wanted, where it matters; otherwise the newest.
     pub release: Option<Release>,
-    /// On a machine with a TPM 2.0, whose state is kept in `tpm` beside the images.
-    pub tpm: bool,
+    /// On a machine with a TPM 2.0, whose state is kept in `tpm` beside the images, and with the security key
+    /// [`ENROLLED`](usb_key::ENROLLED).
+    pub tokens: bool,
 }
 
 /// The VM.
@@ -64,8 +65,8 @@ impl Builder<'_> {
         let root =
             rootfs::builder_root(job.release.unwrap_or(Release::Trixie), kernel, self.guest, self.cache)?;
         let mut recipe = format!("{}\n{}\n{:?}\n", job.script, root.display(), job.targets);
-        if job.tpm {
-            recipe += "tpm\n";
+        if job.tokens {
+            recipe += "tokens\n";
         }
         for (name, content) in &job.files {
             recipe += &format!("file {name} {}\n", crate::cache::digest(content)?);
@@ -123,7 +124,8 @@ impl Builder<'_> {
             // Scripts do one thing after the other, and an emulator of one CPU has no races of its own.
             cpus: 1,
             drives,
-            tpm: job.tpm.then(|| directory.join("tpm")),
+            tpm: job.tokens.then(|| directory.join("tpm")),
+            usb_key: job.tokens.then_some(usb_key::ENROLLED),
         };
         let guest = machine.start(self.accel, directory)?;
         let conversation = hold(guest, &[], Duration::from_secs(100) * self.accel.patience())?;
@@ -140,7 +142,7 @@ impl Builder<'_> {
                 outcome.trim()
             )));
         }
-        if job.tpm {
+        if job.tokens {
             tpm::settle(&directory.join("tpm"))?;
         }
         for (variable, _) in &job.targets {

@@ -20,6 +20,7 @@ pub mod samples;
 pub mod scenario;
 mod scenarios;
 pub mod tpm;
+pub mod usb_key;
 pub mod verdict;
 
 pub use error::Error;

@@ -11,6 +11,7 @@ use crate::Error;
 use crate::accel::Accel;
 use crate::program::{output, program};
 use crate::tpm::Tpm;
+use crate::usb_key::UsbKey;
 use crate::verdict::PORT;
 
 /// How a disk is attached.
@@ -114,6 +115,8 @@ pub struct Machine {
     pub drives: Vec<Drive>,
     /// The state of its TPM 2.0, if it has one.
     pub tpm: Option<PathBuf>,
+    /// Its security key, if it has one.
+    pub usb_key: Option<UsbKey>,
 }
 
 /// What a running guest tells the runner.
@@ -196,6 +199,9 @@ impl Machine {
         };
         if let Some(tpm) = &tpm {
             tpm.attach(&mut command);
+        }
+        if let Some(key) = &self.usb_key {
+            key.attach(&mut command, &socket.with_extension("key"))?;
         }
         // A free slot for disks that are plugged in later.
         command.args(["-device", "pcie-root-port,id=slot0,chassis=1,slot=1"]);

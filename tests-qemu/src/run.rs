@@ -235,6 +235,7 @@ fn run_boot(boot: &Boot, bed: &Bed, directory: &Path) -> Result<(Seen, Vec<Strin
         cpus: boot.cpus,
         drives,
         tpm,
+        usb_key: boot.usb_key,
     };
     let start = Instant::now();
     let guest = machine.start(bed.accel, directory)?;

@@ -11,6 +11,7 @@ use crate::dialogue::{End, Step};
 use crate::image::Image;
 use crate::kernel::Series;
 use crate::qemu::Bus;
+use crate::usb_key::UsbKey;
 use crate::verdict::Verdict;
 
 /// What a check judges.
@@ -72,6 +73,8 @@ pub struct Boot {
     pub cpus: u32,
     /// It has the TPM 2.0 with which this recipe made its disks.
     pub tpm: Option<Arc<Recipe>>,
+    /// Its security key.
+    pub usb_key: Option<UsbKey>,
     /// What happens meanwhile.
     pub steps: Vec<Step>,
     /// What must be true.
@@ -130,6 +133,7 @@ impl Boot {
             // Both kinds of machines are seen; one CPU is cheaper to emulate.
             cpus: if kernel == Series::V6_1 { 1 } else { 2 },
             tpm: None,
+            usb_key: None,
             steps: Vec::new(),
             checks: Vec::new(),
             end: End::PowerOff,
@@ -166,6 +170,20 @@ impl Boot {
     #[must_use]
     pub fn tpm(mut self, recipe: &Arc<Recipe>) -> Self {
         self.tpm = Some(Arc::clone(recipe));
+        self
+    }
+
+    /// Gives the machine a security key.
+    #[must_use]
+    pub fn usb_key(mut self, key: UsbKey) -> Self {
+        self.usb_key = Some(key);
+        self
+    }
+
+    /// Plugs the security key in.
+    #[must_use]
+    pub fn plug_usb_key(mut self) -> Self {
+        self.steps.push(Step::Monitor("device_add", UsbKey::plug()));
         self
     }
 

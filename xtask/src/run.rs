@@ -47,6 +47,7 @@ pub fn run() -> Result<(), Failure> {
             serial: None,
         }],
         tpm: None,
+        usb_key: None,
     };
     say(&format!("booting Linux {} under {:?}", kernel.version, bed.accel));
     let guest = machine.start(bed.accel, &directory)?;

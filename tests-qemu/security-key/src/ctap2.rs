@@ -63,7 +63,7 @@ struct Discoverable {
 pub(crate) struct Authenticator {
     /// PIN and key agreement.
     pub(crate) pin: ClientPin,
-    seed: Seed,
+    pub(crate) seed: Seed,
     /// One for each relying party: there is no authenticatorGetNextAssertion.
     discoverable: Vec<Discoverable>,
 }

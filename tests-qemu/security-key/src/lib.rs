@@ -24,7 +24,7 @@ mod usbredir;
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use pin_protocol::PinProtocol;
 
@@ -66,6 +66,35 @@ impl SecurityKey {
     pub fn pin_protocols(mut self, protocols: &[PinProtocol]) -> Self {
         self.hid.authenticator.pin.protocols = protocols.to_vec();
         self
+    }
+}
+
+impl SecurityKey {
+    /// A report from the host, without a guest between.
+    pub fn receive(&mut self, report: &[u8; 64]) {
+        self.hid.receive(report, Instant::now());
+    }
+
+    /// The next report for the host, if there is one by now.
+    pub fn answer(&mut self) -> Option<[u8; 64]> {
+        self.hid.tick(Instant::now());
+        self.hid.report()
+    }
+
+    /// Pulls the key out and plugs it in again.
+    pub fn replug(&mut self) {
+        self.hid.power_up();
+    }
+
+    /// A credential of the key at this relying party: its id, and what `hmac-secret` makes of the salt, without and with a
+    /// verified user.
+    #[must_use]
+    pub fn credential(&self, relying_party: &str, salt: &[u8]) -> (Vec<u8>, [[u8; 32]; 2]) {
+        let party = credential::sha256(relying_party.as_bytes());
+        let credential = self.hid.authenticator.seed.make_credential(&party, b"user", b"");
+        let secrets =
+            [false, true].map(|verified| credential::hmac_sha256(&credential.cred_random(verified), &[salt]));
+        (credential.id, secrets)
     }
 }
 
