@@ -62,8 +62,10 @@ pub enum Diagnostic {
         /// The one that is not.
         loses: &'static str,
     },
-    /// A `root=` form that no part of the program handles.
+    /// A form of `root=` or `mount.usr=` that no part of the program handles.
     UnsupportedRoot {
+        /// Which of the two.
+        name: &'static str,
         /// The value.
         value: String,
         /// What can be said about it.
@@ -160,8 +162,8 @@ impl fmt::Display for Diagnostic {
             Diagnostic::Conflict { wins, loses } => {
                 write!(f, "{wins} and {loses} contradict each other: {wins} is used; remove one of them")
             }
-            Diagnostic::UnsupportedRoot { value, reason } => {
-                write!(f, "root={value} cannot be used: {reason}")
+            Diagnostic::UnsupportedRoot { name, value, reason } => {
+                write!(f, "{name}={value} cannot be used: {reason}")
             }
             Diagnostic::AfterDashes { name, source } => {
                 write!(

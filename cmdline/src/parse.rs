@@ -61,9 +61,13 @@ pub fn parse(sources: &Sources) -> (Plan, Vec<Diagnostic>) {
     for (id, options) in &plan.luks.options {
         crypttab::remark_on_options(id.as_deref().unwrap_or("rd.luks.options"), options, &mut remarks);
     }
-    if let Some(RootSpec::Unsupported(value)) = &plan.root.spec {
-        let reason = unsupported_reason(value);
-        remarks.add(|| Diagnostic::UnsupportedRoot { value: shorten(value), reason });
+    // A root that cannot be used stays, so that the boot stops for it; for /usr there is the root's fstab.
+    let usr = plan.usr.spec.take_if(|spec| matches!(spec, RootSpec::Unsupported(_)));
+    for (name, spec) in [("root", &plan.root.spec), ("mount.usr", &usr)] {
+        if let Some(RootSpec::Unsupported(value)) = spec {
+            let reason = unsupported_reason(value);
+            remarks.add(|| Diagnostic::UnsupportedRoot { name, value: shorten(value), reason });
+        }
     }
     (plan, remarks.finish())
 }

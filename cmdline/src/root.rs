@@ -23,7 +23,10 @@ pub(crate) fn unsupported_reason(value: &str) -> &'static str {
         "live" => "live media are not implemented yet",
         "zfs" | "ZFS" => "ZFS is not supported",
         "virtiofs" | "virtfs" => "shared file systems of a virtual machine are not implemented yet",
-        "gpt-auto" | "gpt-auto-force" | "dissect" | "dissect-force" | "fstab" | "tmpfs" | "bind" | "off" => {
+        _ if is_discovery(value) => {
+            "partitions are not found by their GPT type yet, only by a root hash (roothash=, usrhash=); name the device, e.g. by UUID="
+        }
+        "fstab" | "tmpfs" | "bind" | "off" => {
             "this form of systemd is not implemented yet; name the device, e.g. by UUID="
         }
         "/dev/root" => "no handler publishes /dev/root yet; name the device itself",
@@ -33,6 +36,12 @@ pub(crate) fn unsupported_reason(value: &str) -> &'static str {
         }
         _ => "a kernel name needs /dev/ in front; otherwise write UUID=, LABEL=, PARTUUID= or PARTLABEL=",
     }
+}
+
+/// Whether a value asks for the partition that the GPT knows as root or `/usr`: systemd-gpt-auto-generator(8); all but
+/// the first since systemd 258.
+pub(crate) fn is_discovery(value: &str) -> bool {
+    matches!(value, "gpt-auto" | "gpt-auto-force" | "dissect" | "dissect-force")
 }
 
 /// A block device by any of the forms that `root=`, `rd.luks.data=`, `resume=` and crypttab share.
@@ -229,6 +238,8 @@ mod tests {
             "8:+1",
             "1fffffffff",
             "gpt-auto",
+            "dissect-force",
+            "block:gpt-auto",
             "ubi0:rootfs",
         ] {
             assert_eq!(root_spec(value), RootSpec::Unsupported(value.into()), "{value}");

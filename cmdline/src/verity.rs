@@ -3,7 +3,7 @@
 use crate::crypttab::split_options;
 use crate::diagnostic::{Diagnostic, Remarks, shorten};
 use crate::plan::{Plan, RootSpec};
-use crate::root::device_spec;
+use crate::root::{device_spec, is_discovery};
 use crate::source::is_on;
 use crate::table::Expected;
 
@@ -202,13 +202,22 @@ fn partition(digits: &str) -> Option<RootSpec> {
     Some(RootSpec::PartUuid { uuid, offset: 0 })
 }
 
-/// With a hash and no device, root and `/usr` are the verity devices (systemd-fstab-generator).
+/// With a hash and no device, root and `/usr` are the verity devices (systemd-fstab-generator). So they are where the
+/// device is left to the GPT: the hash tells which partitions are meant, by their UUIDs and nothing else
+/// (systemd-veritysetup-generator asks for no partition type). systemd 257 has no other root for `root=gpt-auto` with
+/// `roothash=` either, but mounts none: each of fstab- and gpt-auto-generator leaves it to the other.
 pub(crate) fn settle(plan: &mut Plan) {
-    if plan.usr.spec.is_none() && plan.verity.enabled && plan.verity.usr.root_hash.is_some() {
-        plan.usr.spec = Some(RootSpec::Path("/dev/mapper/usr".to_owned()));
+    let open = |spec: &Option<RootSpec>| match spec {
+        None => true,
+        Some(RootSpec::Unsupported(word)) => is_discovery(word),
+        Some(_) => false,
+    };
+    let mapping = |name: &str| Some(RootSpec::Path(format!("/dev/mapper/{name}")));
+    if let Some(name) = plan.verity.verified_usr().filter(|_| open(&plan.usr.spec)) {
+        plan.usr.spec = mapping(name);
     }
-    if plan.root.spec.is_none() && plan.verity.enabled && plan.verity.root.root_hash.is_some() {
-        plan.root.spec = Some(RootSpec::Path("/dev/mapper/root".to_owned()));
+    if let Some(name) = plan.verity.verified_root().filter(|_| open(&plan.root.spec)) {
+        plan.root.spec = mapping(name);
     }
 }
 
@@ -469,6 +478,35 @@ mod tests {
         assert_eq!(volume.data, part("36e3f740-ad50-2e2c-25e2-a23d9c7c17bf"));
         assert_eq!(volume.hash, part("0fdad230-0b75-8084-2d4b-7ec1fb0fa263"));
         assert_eq!(plan.root.spec, Some(RootSpec::Path("/dev/mapper/root".into())));
+    }
+
+    /// What the GPT would be asked for is what the hash names; nothing is left to it without a hash.
+    #[test]
+    fn words_of_discovery_mean_the_verified_device() {
+        for word in ["gpt-auto", "gpt-auto-force", "dissect", "dissect-force"] {
+            for words in [format!("root={word} roothash={HASH}"), format!("roothash={HASH} root={word}")] {
+                let plan = plan(&words);
+                assert_eq!(plan.root.spec, Some(RootSpec::Path("/dev/mapper/root".into())), "{words}");
+                let [volume] = &plan.verity.volumes()[..] else { panic!("one volume") };
+                assert_eq!(volume.data, part("36e3f740-ad50-2e2c-25e2-a23d9c7c17bf"));
+            }
+            let usr = plan(&format!("root=UUID=x mount.usr={word} usrhash={HASH}"));
+            assert_eq!(usr.usr.spec, Some(RootSpec::Path("/dev/mapper/usr".into())), "{word}");
+            for hash in
+                ["", "roothash=", &format!("roothash={HASH} systemd.verity=0"), &format!("usrhash={HASH}")]
+            {
+                let kernel = format!("root={word} {hash}");
+                let (plan, remarks) = parse(&Sources { kernel, ..Sources::default() });
+                assert_eq!(plan.root.spec, Some(RootSpec::Unsupported(word.into())), "{hash}");
+                let said = remarks.last().map(ToString::to_string).unwrap_or_default();
+                assert!(said.starts_with(&format!("root={word} cannot be used")), "{said}");
+            }
+            let kernel = format!("root=UUID=x roothash={HASH} mount.usr={word}");
+            let (plan, remarks) = parse(&Sources { kernel, ..Sources::default() });
+            assert_eq!(plan.usr.spec, None, "the root's fstab is asked");
+            let said = remarks.last().map(ToString::to_string).unwrap_or_default();
+            assert!(said.starts_with(&format!("mount.usr={word} cannot be used")), "{said}");
+        }
     }
 
     #[test]

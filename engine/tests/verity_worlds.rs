@@ -175,7 +175,7 @@ impl Volume {
 }
 
 /// How root is named besides the root hash.
-const ROOTS: [&str; 4] = ["", "root=/dev/mapper/root", "root=UUID=root", "root=/dev/sda"];
+const ROOTS: [&str; 5] = ["", "root=gpt-auto", "root=/dev/mapper/root", "root=UUID=root", "root=/dev/sda"];
 
 impl World for Volume {
     fn disks(&self) -> &[Disk] {

@@ -2,7 +2,7 @@
 
 use super::{Expected, Family, Kind, Row, SetText, means, old};
 use crate::plan::{Access, RootSpec};
-use crate::root::root_spec;
+use crate::root::{is_discovery, root_spec};
 
 const F: Family = Family::Root;
 
@@ -28,7 +28,9 @@ const FSTYPE: SetText = |plan, value| {
 };
 
 const USR: SetText = |plan, value| {
-    plan.usr.spec = Some(root_spec(value)).filter(|spec| !matches!(spec, RootSpec::Unsupported(_)));
+    // What a word of discovery means, the root hash tells.
+    let usable = |spec: &RootSpec| !matches!(spec, RootSpec::Unsupported(_)) || is_discovery(value);
+    plan.usr.spec = Some(root_spec(value)).filter(usable);
     if plan.usr.spec.is_none() { Err(DEVICE) } else { Ok(()) }
 };
 
@@ -55,7 +57,7 @@ pub(super) static ROWS: &[Row] = &[
     Row::done(
         "root",
         Kind::Text(Some(ROOT)),
-        "The root file system. `block:` may stand in front; `MAJ:MIN`, the kernel's hexadecimal device numbers and `PARTUUID=.../PARTNROFF=N` are understood too, and links below `/dev/disk/by-uuid`, `by-label`, `by-partuuid` and `by-partlabel` mean what they name. Network, live and shared roots are not implemented yet.",
+        "The root file system. `block:` may stand in front; `MAJ:MIN`, the kernel's hexadecimal device numbers and `PARTUUID=.../PARTNROFF=N` are understood too, and links below `/dev/disk/by-uuid`, `by-label`, `by-partuuid` and `by-partlabel` mean what they name. With `roothash`, systemd's `gpt-auto`, `gpt-auto-force`, `dissect` and `dissect-force` mean `/dev/mapper/root`; without, partitions are not found by their GPT type yet. Network, live and shared roots are not implemented yet.",
     )
     .syntax(DEVICE)
     .absent("none: the boot stops with an explanation")
@@ -163,7 +165,7 @@ pub(super) static ROWS: &[Row] = &[
     Row::done(
         "mount.usr",
         Kind::Text(Some(USR)),
-        "Device of a separate `/usr`, which is mounted before the hand-over; `ro` and `rw` hold for it, too.",
+        "Device of a separate `/usr`, which is mounted before the hand-over; `ro` and `rw` hold for it, too. With `usrhash`, `gpt-auto`, `gpt-auto-force`, `dissect` and `dissect-force` mean `/dev/mapper/usr`.",
     )
     .syntax(DEVICE)
     .absent("the verity device of `usrhash`, else what the root's fstab says")

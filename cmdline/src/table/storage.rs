@@ -139,7 +139,7 @@ pub(super) static ROWS: &[Row] = &[
     Row::done(
         "roothash",
         Kind::Text(Some(|plan, value| verity::root_hash(&mut plan.verity.root, value))),
-        "Root hash of a dm-verity root, which becomes `/dev/mapper/root`; that is the root if `root=` names none. Devices that are not named are the partitions whose UUIDs are the first and the last 128 bits.",
+        "Root hash of a dm-verity root, which becomes `/dev/mapper/root`; that is the root if `root=` names none or leaves it to the GPT (`gpt-auto`). Devices that are not named are the partitions whose UUIDs are the first and the last 128 bits, whatever their GPT type.",
     )
     .syntax("hex digits")
     .family(F),

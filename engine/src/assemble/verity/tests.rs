@@ -90,6 +90,24 @@ fn root_by_the_halves_of_its_hash() {
     assert_eq!(mounted(&mounts), ["dm-0"]);
 }
 
+/// `root=gpt-auto` with a root hash asks for the partitions that the hash names, and for nothing that the GPT calls a root.
+#[test]
+fn left_to_the_gpt_root_is_what_the_hash_names() {
+    for word in ["gpt-auto", "dissect"] {
+        let mut script = Script::new(read(&format!("root={word} roothash={HASH} rd.retry=5")));
+        let mut actions = script.disk("sdb", gpt(&[(1, "aaaa-1", None)]));
+        actions.extend(script.add("sdb1", partition("sdb", 1), content(Kind::Ext4, "root")));
+        assert!(!actions.iter().any(is_mount), "{word}: {actions:?}");
+        let actions = machine(&mut script, superblock());
+        let [device] = made(&actions)[..] else { panic!("one device: {actions:?}") };
+        assert_eq!((device.name.as_str(), device.read_only), ("root", true));
+        assert!(!actions.iter().any(is_mount), "{word}: {actions:?}");
+        script.answer(is_make, Ok(Outcome::Made { major: 253, minor: 0 }));
+        let mounts = mapping(&mut script, device, "sda1", content(Kind::Ext4, "root"));
+        assert_eq!(mounted(&mounts), ["dm-0"], "{word}");
+    }
+}
+
 #[test]
 fn what_is_not_verified_is_never_root() {
     // By any name: the raw data device has the file system's UUID too.
