@@ -123,10 +123,11 @@ impl MountOptions {
     /// The file system's options as the single string of mount(2).
     #[must_use]
     pub fn data_string(&self) -> String {
-        let words = self.data.iter().map(|(key, value)| match value {
-            Some(value) if value.contains(',') => format!("{key}=\"{value}\""),
-            Some(value) => format!("{key}={value}"),
-            None => key.clone(),
+        let words = self.data.iter().map(|(key, value)| {
+            let Some(value) = value else { return key.clone() };
+            let word = format!("{key}={value}");
+            // Quotes that stand within the value go on keeping its commas together.
+            if split(&word).nth(1).is_some() { format!("{key}=\"{value}\"") } else { word }
         });
         words.collect::<Vec<_>>().join(",")
     }
@@ -214,6 +215,13 @@ mod tests {
         );
         assert_eq!(options.read_only, Some(true));
         assert_eq!(options.data_string(), "context=\"system_u:object_r:root_t:s0:c1,c2\"");
+    }
+
+    #[test]
+    fn the_string_has_the_words_that_were_read() {
+        for text in ["a=\"b,c\"", "a=x\"b,c\"", "a=\"x\"y\"b,c\"", "\"a=b,c\"", "a=\"b,c", "a,b=c"] {
+            assert_eq!(data(text), text);
+        }
     }
 
     #[test]
