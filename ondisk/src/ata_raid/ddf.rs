@@ -439,8 +439,10 @@ fn part(record: &[u8], elements: usize) -> Option<Config> {
 }
 
 impl Config {
-    /// md's level and layout, and the number of members of all basic virtual disks together; `None` where md knows none
-    /// (mdadm: `layout_ddf2md`).
+    /// md's level and layout, and the number of members of all basic virtual disks together (mdadm: `layout_ddf2md`); `None`
+    /// for what is not started through md. That is RAID 4 and 6 too, which mdadm knows, and concatenated disks: for these
+    /// mdadm has a level, but never tells the kernel (`sysfs_set_array` leaves out every level below zero), so that it starts
+    /// none either.
     #[must_use]
     pub fn level(&self) -> Option<(u32, u32, u32)> {
         let members = u32::try_from(self.members.len()).ok()?;

@@ -253,8 +253,16 @@ fn ddf_volume(
         }
     }
     let refused = if newest.level().is_none() {
-        let (level, qualifier) = newest.level;
-        Some(format!("its RAID level (0x{level:x}, qualifier {qualifier}) is none that mdadm knows"))
+        Some(match newest.level {
+            // Of those that stand alone device-mapper makes one device.
+            (0x0f | 0x1f, _) if newest.secondary.0 <= 1 => {
+                "its disks are concatenated, which md does not do for DDF; with rd.md.ddf=0 it is mapped"
+                    .into()
+            }
+            (level, qualifier) => format!(
+                "its RAID level (0x{level:x}, qualifier {qualifier}) is none that is started through md"
+            ),
+        })
     } else if matches!(set.state & 7, 2..=4) {
         Some("the firmware says that it is deleted, missing or failed".into())
     } else if set.state & 8 != 0 {

@@ -131,6 +131,36 @@ fn md_has_them_otherwise() {
     assert!(!actions.iter().any(|one| matches!(one, Action::CreateDm(_))), "{actions:?}");
 }
 
+/// mdadm reads a level for them and gives the kernel none; device-mapper has them, see [`JUDGED`].
+#[test]
+fn md_has_no_concatenated_ones() {
+    let said = |level: (u8, u8), joined: u8| {
+        let mut script = Script::new(plan(uuid("inner")));
+        let mut actions = Vec::new();
+        for (number, name) in [(0, "sda"), (1, "sdb")] {
+            let mut group = group(number, level);
+            group.parts[0].secondary.0 = joined;
+            actions.extend(script.disk(name, disk(group)));
+        }
+        actions.extend(script.wait(30_000));
+        assert!(!actions.iter().any(|one| matches!(one, Action::CreateDm(_))), "{actions:?}");
+        let volumes = actions.iter().find_map(|one| match one {
+            Action::StartContainer(container) => Some(container.volumes.len()),
+            _ => None,
+        });
+        assert_eq!(volumes.unwrap_or(0), 0);
+        script.engine.explain(crate::Moment(31_000)).to_string()
+    };
+    for level in [0x0f, 0x1f] {
+        let text = said((level, 0), 1);
+        assert!(text.contains("its disks are concatenated") && text.contains("with rd.md.ddf=0"), "{text}");
+    }
+    for (level, joined) in [((0x1f, 0), 2), ((0x15, 0), 1)] {
+        let text = said(level, joined);
+        assert!(text.contains("none that is started through md"), "{text}");
+    }
+}
+
 #[test]
 fn the_newest_metadata_say_who_belongs_to_it() {
     // The second disk was thrown out and knows nothing of that.
