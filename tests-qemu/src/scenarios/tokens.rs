@@ -51,8 +51,11 @@ for _ in $(seq 50); do
     [ -e /dev/hidraw0 ] && break
     sleep 0.2
 done
-PIN={PIN} systemd-cryptenroll --fido2-device=/dev/hidraw0 --fido2-with-client-pin=no $KEY
-PIN={PIN} systemd-cryptenroll --fido2-device=/dev/hidraw0 --fido2-with-client-pin=yes $OTHER
+mkdir credentials
+printf {PIN} >credentials/cryptenroll.fido2-pin
+export CREDENTIALS_DIRECTORY=$PWD/credentials
+systemd-cryptenroll --fido2-device=/dev/hidraw0 --fido2-with-client-pin=no $KEY
+systemd-cryptenroll --fido2-device=/dev/hidraw0 --fido2-with-client-pin=yes $OTHER
 cryptsetup luksDump $OTHER
 "
     );
