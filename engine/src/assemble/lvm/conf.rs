@@ -16,6 +16,9 @@ pub struct LvmConf {
     host_tags: Vec<String>,
     /// `devices/global_filter` and `devices/filter`: true accepts, the first match counts.
     filters: [Vec<(bool, Pattern)>; 2],
+    /// A rule of theirs cannot be read. lvm2 does not start with it (lib/commands/toolcontext.c, init_filters), and what
+    /// it was to reject is not known: nothing may be used.
+    bad_filter: bool,
     /// What this host calls itself, and which other names it accepts.
     system_ids: Vec<String>,
     /// What could not be understood, for the log.
@@ -29,6 +32,7 @@ impl LvmConf {
         auto_volumes: None,
         host_tags: Vec::new(),
         filters: [Vec::new(), Vec::new()],
+        bad_filter: false,
         system_ids: Vec::new(),
         warnings: Vec::new(),
     };
@@ -53,11 +57,11 @@ impl LvmConf {
                 match Pattern::rule(&rule) {
                     Some(rule) => slot.push(rule),
                     None => {
+                        conf.bad_filter = true;
                         conf.warnings.push(format!(
-                            "devices/{key} in lvm.conf is ignored: {rule:?} is more than this version understands"
+                            "devices/{key} in lvm.conf: {rule:?} is no rule that can be read, so that no device is used as \
+                             a PV; correct it and build the image anew, or boot with rd.lvm.conf=0"
                         ));
-                        slot.clear();
-                        break;
                     }
                 }
             }
@@ -87,15 +91,16 @@ impl LvmConf {
     /// Whether the filters let this device be a PV, by its name or any of its links.
     #[must_use]
     pub fn accepts(&self, device: &Device) -> bool {
-        self.filters.iter().all(|rules| {
-            let verdict = |path: &str| {
-                rules.iter().find(|(_, pattern)| pattern.matches(path)).map(|(accept, _)| *accept)
-            };
-            let names = std::iter::once(&device.name.0).chain(&device.claims);
-            let verdicts: Vec<bool> = names.filter_map(|name| verdict(&format!("/dev/{name}"))).collect();
-            // lvm2 (lib/filters/filter-regex.c): one accepted name is enough, and so is no rule for any.
-            verdicts.is_empty() || verdicts.contains(&true)
-        })
+        !self.bad_filter
+            && self.filters.iter().all(|rules| {
+                let verdict = |path: &str| {
+                    rules.iter().find(|(_, pattern)| pattern.matches(path)).map(|(accept, _)| *accept)
+                };
+                let names = std::iter::once(&device.name.0).chain(&device.claims);
+                let verdicts: Vec<bool> = names.filter_map(|name| verdict(&format!("/dev/{name}"))).collect();
+                // lvm2 (lib/filters/filter-regex.c): one accepted name is enough, and so is no rule for any.
+                verdicts.is_empty() || verdicts.contains(&true)
+            })
     }
 
     /// Whether `activation/volume_list` allows the volume.
@@ -153,6 +158,9 @@ fn texts(value: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::DeviceFacts;
+    use crate::table::Table;
+    use crate::time::Moment;
 
     const TEXT: &str = r#"
         # comment
@@ -189,10 +197,42 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_said() {
         let conf = LvmConf::read(
-            Some(b"devices { filter = [ \"a|(x|y)|\", \"r|.*|\" ] } global { system_id_source = \"uname\" }"),
+            Some(b"devices { filter = [ \"a|(x|y|\", \"r|.*|\" ] } global { system_id_source = \"uname\" }"),
             Some(b"local {"),
         );
         assert_eq!(conf.warnings.len(), 3, "{:?}", conf.warnings);
-        assert!(conf.filters[1].is_empty());
+        assert!(
+            conf.warnings.iter().any(|text| text.contains("\"a|(x|y|\" is no rule")),
+            "{:?}",
+            conf.warnings
+        );
+    }
+
+    fn accepted(conf: &str, names: &[&str]) -> Vec<bool> {
+        let conf = LvmConf::read(Some(conf.as_bytes()), None);
+        let mut table = Table::default();
+        let at = Moment(0);
+        names.iter().for_each(|name| {
+            table.update(at, &(*name).into(), DeviceFacts { size: 1, ..DeviceFacts::default() });
+        });
+        names.iter().map(|name| conf.accepts(table.get(&(*name).into()).expect("a device"))).collect()
+    }
+
+    #[test]
+    fn a_rule_with_branches_filters_as_the_others_do() {
+        let names = ["sda", "sdb", "sdc", "vda"];
+        let conf = "devices { filter = [ \"r/(sdb|sdc)/\", \"a/sd/\", \"r/.*/\" ] }";
+        assert_eq!(accepted(conf, &names), [true, false, false, false]);
+        assert!(LvmConf::read(Some(conf.as_bytes()), None).warnings.is_empty());
+    }
+
+    #[test]
+    fn with_a_rule_that_cannot_be_read_nothing_is_used() {
+        // The first rule would let it be used, and so would a filter that is left out.
+        for conf in
+            ["devices/filter = [ \"a/sda/\", \"r/(sdb/\" ]", "devices { global_filter = [ \"r/sdb)/\" ] }"]
+        {
+            assert_eq!(accepted(conf, &["sda", "sdb"]), [false, false], "{conf}");
+        }
     }
 }
