@@ -39,5 +39,6 @@ fuzz_target!(|data: &[u8]| {
     assert!(volumes.len() <= text(4).len() && remarks.len() <= text(4).len() * 64 + 64);
     let (conf, _) = mdadm_conf::parse(text(4));
     assert_eq!(conf, mdadm_conf::parse(text(4)).0);
-    let _ = LvmConf::read(Some(text(4).as_bytes()), Some(text(3).as_bytes()));
+    let mut conf = LvmConf::read(Some(text(4).as_bytes()), Some(text(3).as_bytes()));
+    conf.identify(text(2), Some(text(2).as_bytes()));
 });

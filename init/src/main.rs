@@ -134,6 +134,9 @@ fn image_facts(plan: &Plan) -> ImageFacts {
     if plan.lvm.enabled && plan.lvm.conf {
         let [main, local] = image::LVM_CONFS.map(|name| std::fs::read(Path::new(TOP).join(name)).ok());
         facts.lvm = LvmConf::read(main.as_deref(), local.as_deref());
+        let file = facts.lvm.system_id_file().map(|path| Path::new(TOP).join(path));
+        let file = file.and_then(|path| std::fs::read(path).ok());
+        facts.lvm.identify(&facts.hostname, file.as_deref());
     }
     if plan.md.enabled && plan.md.conf {
         facts.mdadm = mdadm_conf();

@@ -19,6 +19,7 @@ pub mod keymap;
 pub mod kmod;
 pub mod luks;
 pub mod lvm;
+pub mod machine_id;
 mod mbr;
 pub mod md;
 pub mod member;

@@ -13,6 +13,7 @@ use cmdline::crypttab::{CryptKey, CryptKind, CryptOptions, CrypttabEntry, Header
 use cmdline::integritytab::IntegrityVolume;
 use cmdline::plan::KeyDevice;
 use cmdline::verity::{RootHashSignature, VerityVolume};
+use engine::assemble::lvm::LvmConf;
 use engine::{crypto_modules, image};
 
 use crate::error::{Error, Result};
@@ -61,6 +62,7 @@ pub fn add(tree: &mut Tree, machine: &Machine<'_>) -> Result<Needs> {
         for name in image::LVM_CONFS {
             gathering.copy(name, 0o644)?;
         }
+        gathering.system_id()?;
     }
     let mut arrays = !host.md_levels.is_empty();
     for name in image::MDADM_CONFS {
@@ -108,6 +110,23 @@ impl Gathering<'_> {
             self.tree.insert(name, Node::File(mode, content));
         }
         Ok(found)
+    }
+
+    /// What lvm.conf goes by to tell this machine's volume groups from others'; it is no secret.
+    fn system_id(&mut self) -> Result<()> {
+        let [main, local] = image::LVM_CONFS.map(|name| kernel::optional(&self.machine.root.join(name)));
+        let conf = LvmConf::read(main?.as_deref(), local?.as_deref());
+        if conf.wants_hostname() {
+            self.copy(image::HOSTNAME, 0o644)?;
+        }
+        if let Some(path) = conf.system_id_file() {
+            let file = self.below(path).and_then(|file| fs::metadata(file).ok());
+            match file.filter(|file| file.is_file() && file.size() <= LARGEST) {
+                Some(_) => drop(self.copy(path.trim_start_matches('/'), 0o644)?),
+                None => self.refuse(path, "lvm.conf's system_id_source", "it is no file that can be found"),
+            }
+        }
+        Ok(())
     }
 
     fn names_in(&self, directory: &str) -> BTreeSet<String> {
@@ -413,6 +432,47 @@ mod tests {
         let (tree, needs) = gather(&s, &host(false));
         assert!(tree.contains("etc/h") && tree.contains("etc/s") && !tree.contains("etc/t"));
         assert_eq!(needs.refused.len(), 4, "{:?}", needs.refused);
+    }
+
+    /// What the image is to know for `global/system_id_source`.
+    #[test]
+    fn what_the_system_id_comes_from() {
+        for (conf, comes) in [
+            ("", &[][..]),
+            ("global { system_id_source = \"lvmlocal\" }", &[]),
+            ("global { system_id_source = \"uname\" }", &["etc/hostname"]),
+            ("global { system_id_source = \"machineid\" }", &["etc/machine-id"]),
+            ("global { system_id_source = \"appmachineid\" }", &["etc/machine-id"]),
+            ("global { system_id_source = \"file\" system_id_file = \"/etc/lvm/id\" }", &["etc/lvm/id"]),
+        ] {
+            let s = Scratch::new("system-id");
+            s.file("etc/lvm/lvm.conf", conf.as_bytes());
+            for name in ["etc/hostname", "etc/lvm/id", "usr/machine-id"] {
+                s.file(name, b"me\n");
+            }
+            s.link("etc/machine-id", "../usr/machine-id");
+            let (tree, needs) = gather(&s, &Host { has_lvm: true, ..host(true) });
+            for name in ["etc/hostname", "etc/machine-id", "etc/lvm/id"] {
+                assert_eq!(
+                    text(&tree, name).is_some_and(|file| file.1 == "me\n"),
+                    comes.contains(&name),
+                    "{conf} {name}"
+                );
+            }
+            assert!(needs.refused.is_empty(), "{:?}", needs.refused);
+            let (tree, _) = gather(&s, &host(true));
+            assert!(!tree.contains("etc/machine-id"), "nothing here is a volume");
+        }
+        for path in ["/etc/none", "/etc", "/etc/../x", "id"] {
+            let s = Scratch::new("system-id-none");
+            let conf = format!("global {{ system_id_source = \"file\" system_id_file = \"{path}\" }}");
+            s.file("etc/lvm/lvm.conf", conf.as_bytes());
+            let refused = gather(&s, &Host { has_lvm: true, ..host(true) }).1.refused;
+            assert!(
+                refused.iter().any(|(name, text)| name == path && text.contains("lvm.conf")),
+                "{refused:?}"
+            );
+        }
     }
 
     /// The counterpart of `engine::image`: all that the machine has and uses.

@@ -3,6 +3,7 @@
 use ondisk::lvm::{LogicalVolume, Section, Value, VolumeGroup, config};
 
 use super::pattern::Pattern;
+use super::system_id::{Settings, SystemId};
 use crate::table::Device;
 
 /// Settings that activation looks at.
@@ -20,7 +21,7 @@ pub struct LvmConf {
     /// it was to reject is not known: nothing may be used.
     bad_filter: bool,
     /// What this host calls itself, and which other names it accepts.
-    system_ids: Vec<String>,
+    system_id: SystemId,
     /// What could not be understood, for the log.
     pub warnings: Vec<String>,
 }
@@ -33,7 +34,7 @@ impl LvmConf {
         host_tags: Vec::new(),
         filters: [Vec::new(), Vec::new()],
         bad_filter: false,
-        system_ids: Vec::new(),
+        system_id: SystemId::NONE,
         warnings: Vec::new(),
     };
 
@@ -66,18 +67,14 @@ impl LvmConf {
                 }
             }
         }
-        match find("global", "system_id_source").map(texts).unwrap_or_default().first().map(String::as_str) {
-            None | Some("none") => {}
-            Some("lvmlocal") => {
-                let own = find("local", "system_id").map(texts).unwrap_or_default();
-                conf.system_ids.extend(own.into_iter().filter(|id| !id.is_empty()));
-            }
-            Some(source) => conf.warnings.push(format!(
-                "global/system_id_source={source} in lvm.conf is not known here, so that VGs with a system id count as \
-                 foreign; lvmlocal is understood"
-            )),
-        }
-        conf.system_ids.extend(find("local", "extra_system_ids").map(texts).unwrap_or_default());
+        let text = |section, key| find(section, key).map(texts).unwrap_or_default().into_iter().next();
+        conf.system_id = SystemId::new(Settings {
+            source: text("global", "system_id_source"),
+            file: text("global", "system_id_file"),
+            etc: text("global", "etc"),
+            own: text("local", "system_id"),
+            extra: find("local", "extra_system_ids").map(texts).unwrap_or_default(),
+        });
         for root in &sources {
             for (key, value) in root.section("tags").map(|tags| tags.0.as_slice()).unwrap_or_default() {
                 if matches!(value, Value::Section(tag) if tag.0.is_empty()) {
@@ -128,10 +125,26 @@ impl LvmConf {
         })
     }
 
-    /// Whether a system id is this host's.
+    /// The file of the image that says whose groups are this machine's, if one does.
     #[must_use]
-    pub fn is_own(&self, system_id: &str) -> bool {
-        self.system_ids.iter().any(|own| own == system_id)
+    pub fn system_id_file(&self) -> Option<&str> {
+        self.system_id.file()
+    }
+
+    /// Whether the host name says it.
+    #[must_use]
+    pub fn wants_hostname(&self) -> bool {
+        self.system_id.wants_hostname()
+    }
+
+    /// Tells what [`LvmConf::system_id_file`] holds, and the host name. Until then only `lvmlocal` gives a system id.
+    pub fn identify(&mut self, hostname: &str, file: Option<&[u8]>) {
+        self.system_id.resolve(hostname, file);
+    }
+
+    /// Why a group with this system id is not this host's and what to do about it; `None` for one that is.
+    pub(super) fn foreign(&self, id: &str) -> Option<(String, String)> {
+        (!self.system_id.is_own(id)).then(|| self.system_id.foreign(id))
     }
 }
 
@@ -190,17 +203,16 @@ mod tests {
             assert_eq!(conf.allows(&vg, &lv), yes, "{name}/{lv_name} {tag}");
             assert!(!conf.allows_unasked(&vg, &lv));
         }
-        assert!(conf.is_own("me") && conf.is_own("you") && !conf.is_own("them"));
+        assert!(
+            conf.foreign("me").is_none() && conf.foreign("you").is_none() && conf.foreign("them").is_some()
+        );
         assert_eq!(conf.filters[1].len(), 2);
     }
 
     #[test]
     fn what_is_not_understood_is_said() {
-        let conf = LvmConf::read(
-            Some(b"devices { filter = [ \"a|(x|y|\", \"r|.*|\" ] } global { system_id_source = \"uname\" }"),
-            Some(b"local {"),
-        );
-        assert_eq!(conf.warnings.len(), 3, "{:?}", conf.warnings);
+        let conf = LvmConf::read(Some(b"devices { filter = [ \"a|(x|y|\", \"r|.*|\" ] }"), Some(b"local {"));
+        assert_eq!(conf.warnings.len(), 2, "{:?}", conf.warnings);
         assert!(
             conf.warnings.iter().any(|text| text.contains("\"a|(x|y|\" is no rule")),
             "{:?}",

@@ -205,13 +205,7 @@ impl<'a> Group<'a> {
                 format!("vgchange --lock-type none --lock-opt force {name}, if no other machine uses it");
             return Some((format!("it is shared through {lock}, which does not run here"), advice));
         }
-        let id = vg.system_id.as_deref().filter(|id| !conf.is_own(id))?;
-        Some((
-            format!("it belongs to the system {id}"),
-            format!(
-                "put system_id = \"{id}\" into the image's lvmlocal.conf if that is this machine (lvmsystemid(7))"
-            ),
-        ))
+        conf.foreign(vg.system_id.as_deref()?)
     }
 }
 

@@ -10,6 +10,7 @@ mod group;
 mod job;
 mod pattern;
 mod report;
+mod system_id;
 #[cfg(test)]
 mod tests;
 

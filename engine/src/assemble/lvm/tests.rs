@@ -435,6 +435,33 @@ fn groups_that_are_left_alone() {
 }
 
 #[test]
+fn a_group_is_ones_own_by_the_host_name_or_a_file() {
+    for (source, hostname, file, own) in [
+        ("uname", "here", None, true),
+        ("uname", "there", None, false),
+        ("uname", "", None, false),
+        ("machineid", "there", Some("here\n"), true),
+        ("machineid", "here", None, false),
+        ("file", "there", Some("# mine\nhere\n"), true),
+    ] {
+        let text = format!("global {{ system_id_source = \"{source}\" system_id_file = \"/etc/id\" }}");
+        let mut lvm = LvmConf::read(Some(text.as_bytes()), None);
+        lvm.identify(hostname, file.map(str::as_bytes));
+        let plan = plan(root_spec("/dev/vg/root"));
+        let mut script = Script::with_image(plan, ImageFacts { lvm, ..ImageFacts::default() });
+        let vg = VolumeGroup { system_id: Some("here".into()), ..group("vg", 'v', 1, "a", &[("root", 0)]) };
+        let actions = script.disk("sda", pv('a', Some(&vg)));
+        assert_eq!(created(&actions).len(), usize::from(own), "{source} {hostname}");
+        assert_eq!(
+            why(&script).contains("left alone: it belongs to the system here"),
+            !own,
+            "{}",
+            why(&script)
+        );
+    }
+}
+
+#[test]
 fn copies_of_a_pv_and_of_a_name() {
     let vg = group("vg", 'v', 1, "ab", &[("root", 0)]);
     let mut script = script("root=/dev/vg/root");
