@@ -59,6 +59,17 @@ pub struct DeviceFacts {
     pub path: Option<String>,
     /// What multipath needs of a SCSI disk; read only where multipath is configured.
     pub scsi: Option<Box<ScsiFacts>>,
+    /// What tables over an LVM physical volume depend on; read only of those, and kept by reports that lack it.
+    pub queue: Option<QueueFacts>,
+}
+
+/// What sysfs says of the request queue of a device, or of a partition's disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueueFacts {
+    /// `queue/read_ahead_kb`, in 512-byte sectors; 0 when unknown.
+    pub read_ahead: u32,
+    /// `queue/dax`: it is persistent memory.
+    pub dax: bool,
 }
 
 /// Device-mapper identity.

@@ -13,7 +13,7 @@ use crate::command::{
 };
 use crate::event::{
     CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Driverless, Event, Failure, MdFacts, Outcome,
-    ScsiFacts, SecretId,
+    QueueFacts, ScsiFacts, SecretId,
 };
 use crate::fstab::Entry;
 use crate::time::Moment;
@@ -295,6 +295,9 @@ impl Words {
         }
         if let Some(scsi) = &facts.scsi {
             self.scsi(scsi);
+        }
+        if let Some(queue) = &facts.queue {
+            self.values("queue", &[&queue.read_ahead.to_string(), if queue.dax { "dax" } else { "" }]);
         }
         self
     }

@@ -135,11 +135,14 @@ impl Table {
     ///
     /// What was read stays valid unless size, medium or dm identity changed: opening a device for reading raises no
     /// change event, and a storm of identical events must not turn into a storm of reads.
-    pub fn update(&mut self, now: Moment, name: &DevName, facts: DeviceFacts) -> Change {
+    pub fn update(&mut self, now: Moment, name: &DevName, mut facts: DeviceFacts) -> Change {
         let Some(device) = self.devices.get_mut(name) else {
             self.insert(now, name, facts);
             return Change::Changed;
         };
+        if !is_another(&device.facts, &facts) {
+            facts.queue = facts.queue.or(device.facts.queue);
+        }
         if device.facts == facts {
             let again =
                 matches!(device.knowledge, Knowledge::Unreadable(_)) && device.failed_reads < MOST_READS;

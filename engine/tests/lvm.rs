@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use engine::assemble::lvm::activation::{Activation, KernelFacts, PvDevice, ReadAhead, activate};
-use ondisk::lvm::{VolumeGroup, parse_metadata};
+use ondisk::lvm::{Value, VolumeGroup, parse_metadata};
 
 /// Every loop device of the fixtures has the kernel's usual read-ahead.
 const PV_READ_AHEAD: u32 = 256;
@@ -234,6 +234,43 @@ fn plans_equal_what_lvm2_does() {
     }
     println!("{count} activations");
     assert!(failures.is_empty(), "{failures}");
+}
+
+/// A cache on persistent memory says so (lvm2: lib/metadata/metadata.c, lv_on_pmem); loop devices are none, so no fixture
+/// shows it.
+#[test]
+fn a_writecache_on_persistent_memory() {
+    let (_, vg, _) = fixtures().into_iter().find(|(_, vg, _)| vg.name == "wc").unwrap();
+    let mut mixed = vg.clone();
+    let fast = mixed.lvs.iter_mut().find(|lv| lv.name == "fast_cvol").unwrap();
+    let mut more = fast.segments[0].clone();
+    more.start_extent = more.extent_count;
+    let stripes = more.config.0.iter_mut().find(|(key, _)| key == "stripes").unwrap();
+    stripes.1 = Value::List(vec![Value::Text("pv1".into()), Value::Number(99)]);
+    fast.segments.push(more);
+    for (vg, memory, expected) in [
+        (&vg, &[][..], Ok("s ")),
+        (&vg, &["pv0"], Ok("p ")),
+        (&vg, &["pv1"], Ok("s ")),
+        (&mixed, &["pv0", "pv1"], Ok("p ")),
+        (&mixed, &["pv0"], Err("partly on persistent memory")),
+    ] {
+        let pvs = |id: &str| {
+            let minor = vg.pvs.iter().position(|pv| pv.id == id)?;
+            let dax = memory.contains(&vg.pvs[minor].name.as_str());
+            Some(PvDevice { major: 8, minor: u32::try_from(minor).unwrap(), dax, ..PvDevice::default() })
+        };
+        let facts = KernelFacts { version: KERNEL, active: &|_| None };
+        match (activate(vg, "plain", &pvs, false, &facts), expected) {
+            (Ok(plan), Ok(mode)) => {
+                let numbers: Vec<_> = (0..10).map(|minor| (253, minor)).collect();
+                let target = &plan.devices.last().unwrap().targets[0];
+                assert!(target.params(&numbers).unwrap().starts_with(mode), "{memory:?}: {target:?}");
+            }
+            (Err(refusal), Err(text)) => assert!(refusal.to_string().contains(text), "{refusal}"),
+            (plan, _) => panic!("{memory:?}: {plan:?}"),
+        }
+    }
 }
 
 /// Origins wait for their snapshots, as in lvm2; everything else is resumed at once.

@@ -6,7 +6,10 @@ use std::time::Instant;
 
 use cmdline::Plan;
 use cmdline::source::Sources;
-use engine::{CommandId, DevName, DriverFacts, Engine, Event, Failure, ImageFacts, Moment, Outcome, record};
+use engine::table::{Device, Knowledge};
+use engine::{
+    CommandId, DevName, DeviceFacts, DriverFacts, Engine, Event, Failure, ImageFacts, Moment, Outcome, record,
+};
 use ondisk::Content;
 use rustix::event::epoll;
 use rustix::time::Timespec;
@@ -289,6 +292,19 @@ impl Boot {
         }
     }
 
+    /// Reports a physical volume once more, with its queue, before what was read of it: whoever knows that it is one needs
+    /// both, and nobody needs the queues of the others.
+    fn look_at_queue(&mut self, read: CommandId) {
+        let asked = |device: &&Device| device.knowledge == Knowledge::Asked(read);
+        let Some(name) = self.engine.table().iter().find(asked).map(|device| device.name.clone()) else {
+            return;
+        };
+        if let Ok(Some(facts)) = self.sysfs.facts(&name) {
+            let queue = self.sysfs.queue(&name, &facts);
+            self.events.push(Event::Device(name, DeviceFacts { queue, ..facts }));
+        }
+    }
+
     /// Reports every device that is there now, and those that are not any more.
     pub(crate) fn walk_devices(&mut self) {
         let present: BTreeSet<DevName> = self.sysfs.block_devices().into_iter().collect();
@@ -316,6 +332,11 @@ impl Boot {
             match report {
                 Report::Module(finished) => self.loader.finished(finished),
                 Report::Identified(born, id, result) if born == generation => {
+                    if let Ok(content) = &result
+                        && content.member.as_ref().is_some_and(|member| member.lvm().is_some())
+                    {
+                        self.look_at_queue(id);
+                    }
                     self.events.push(match result {
                         Ok(content) => Event::Identified(id, content),
                         Err(failure) => Event::Failed(id, failure),

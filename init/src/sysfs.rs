@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use engine::event::DmFacts;
-use engine::{DevName, DeviceFacts, MdFacts};
+use engine::{DevName, DeviceFacts, MdFacts, QueueFacts};
 use rustix::fs::{CWD, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -128,6 +128,18 @@ impl Sysfs {
             facts.path = by_path::path(&link, &self.root);
         }
         Ok(Some(facts))
+    }
+
+    /// What is known of the request queue of a device with these facts (lvm2 asks for the read-ahead with BLKRAGET, which
+    /// is the same number, and for `queue/dax` here: lib/device/dev-type.c, dev_is_pmem).
+    #[must_use]
+    pub fn queue(&self, name: &DevName, facts: &DeviceFacts) -> Option<QueueFacts> {
+        let path = self.root.join("class/block").join(name.0.replace('/', "!"));
+        let directory = Attributes::open(&path).ok()??;
+        let disk = if facts.parent.is_some() { "../" } else { "" };
+        let kibibytes: u32 = directory.number(&format!("{disk}queue/read_ahead_kb")).unwrap_or(0);
+        let dax = directory.number::<u32>(&format!("{disk}queue/dax")).is_some_and(|on| on > 0);
+        Some(QueueFacts { read_ahead: kibibytes.saturating_mul(2), dax })
     }
 
     /// Hands every device's path below `/sys` and modalias to `found`, buses that lead to disks first.
@@ -322,6 +334,14 @@ mod tests {
         assert_eq!((facts.parent, facts.partn), (Some("vda".into()), Some(2)));
         assert_eq!((facts.size, facts.sector_size, facts.read_only, facts.diskseq), (4096, 4096, true, 7));
         assert!(facts.ids.is_empty() && facts.path.is_none(), "those of the disk count");
+
+        let sysfs = Sysfs::below(&tree.0);
+        let queue = |name: &str| sysfs.queue(&name.into(), &tree.facts(name).unwrap());
+        assert_eq!(queue("vda"), Some(QueueFacts::default()));
+        tree.write(&format!("{disk}/queue/read_ahead_kb"), "4096\n");
+        tree.write(&format!("{disk}/queue/dax"), "1\n");
+        assert_eq!(queue("vda"), Some(QueueFacts { read_ahead: 8192, dax: true }));
+        assert_eq!(queue("vda2"), queue("vda"), "a partition has none of its own");
 
         assert_eq!(Sysfs::below(&tree.0).block_devices(), ["vda".into(), "vda2".into()]);
         assert_eq!(tree.facts("vdb"), None);

@@ -2,7 +2,7 @@
 
 use super::{
     CommandId, Content, DevName, DeviceFacts, DmFacts, DriverFacts, Driverless, Entry, Event, Failure, KINDS,
-    MdFacts, Moment, Outcome, Partition, PartitionTable, ScsiFacts, SecretId, Signature,
+    MdFacts, Moment, Outcome, Partition, PartitionTable, QueueFacts, ScsiFacts, SecretId, Signature,
 };
 
 /// What a line says.
@@ -137,6 +137,10 @@ fn facts<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<DeviceFacts> {
                     running,
                 };
                 facts.scsi = Some(Box::new(scsi));
+            }
+            "queue" => {
+                let [read_ahead, dax] = fields(value)?;
+                facts.queue = Some(QueueFacts { read_ahead: read_ahead.parse().ok()?, dax: dax == "dax" });
             }
             _ => return None,
         }

@@ -80,6 +80,7 @@ proptest! {
                 running: minor % 5 == 0,
                 ..ScsiFacts::default()
             })),
+            queue: (minor % 2 == 0).then_some(QueueFacts { read_ahead: minor, dax: minor % 3 == 0 }),
         };
         let event = Event::Device(DevName(name), facts);
         prop_assert_eq!(back(&event), event);

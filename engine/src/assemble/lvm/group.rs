@@ -7,7 +7,7 @@ use ondisk::lvm::{PhysicalVolume, PvEntry, VolumeGroup};
 
 use super::activation::PvDevice;
 use super::conf::LvmConf;
-use crate::event::DevName;
+use crate::event::{DevName, QueueFacts};
 use crate::table::{Device, Table};
 
 /// A physical volume that was seen.
@@ -121,7 +121,8 @@ impl<'a> Group<'a> {
     /// The same as activation wants it.
     pub fn number(&self, id: &str) -> Option<PvDevice> {
         let facts = &self.present(id)?.facts;
-        Some(PvDevice { major: facts.major, minor: facts.minor, ..PvDevice::default() })
+        let QueueFacts { read_ahead, dax } = facts.queue.unwrap_or_default();
+        Some(PvDevice { major: facts.major, minor: facts.minor, read_ahead, dax })
     }
 
     /// PVs that are not there.

@@ -5,7 +5,10 @@ use ondisk::{Content, Kind, Member};
 
 use super::LvmConf;
 use crate::script::{Script, content, is_ask, is_mount, is_open, is_rescue, mounted, plan};
-use crate::{Action, DevName, DeviceFacts, DmFacts, Event, Failure, ImageFacts, Loudness, Outcome, SecretId};
+use crate::{
+    Action, DevName, DeviceFacts, DmFacts, Event, Failure, ImageFacts, Loudness, Outcome, QueueFacts,
+    ReadAhead, SecretId,
+};
 
 mod pools;
 mod snapshots;
@@ -207,6 +210,30 @@ fn the_named_volume_at_once_and_no_other() {
                 "vg/root".into()
             ]
         )));
+    }
+}
+
+/// lvm2 raises a volume's read-ahead to that of the physical volumes below.
+#[test]
+fn the_read_ahead_of_pvs_is_taken_over() {
+    let vg = group("vg", 'v', 1, "a", &[("root", 0)]);
+    for (queue, read_ahead) in [
+        (None, ReadAhead::AtLeast(0)),
+        (Some(QueueFacts { read_ahead: 8192, dax: false }), ReadAhead::AtLeast(8192)),
+    ] {
+        let mut script = script("root=/dev/vg/root");
+        let facts = DeviceFacts { major: 8, size: 1 << 30, ..DeviceFacts::default() };
+        script.tell(Event::Device("sda".into(), facts.clone()));
+        let read = script.asked(|action| matches!(action, Action::Identify(_))).expect("it is read");
+        // In this order, as init says it; a report of the device by itself lacks the queue.
+        script.tell(Event::Device("sda".into(), DeviceFacts { queue, ..facts.clone() }));
+        script.tell(Event::Device("sda".into(), facts));
+        let actions = script.tell(Event::Identified(read, pv('a', Some(&vg))));
+        let made = actions.iter().find_map(|action| match action {
+            Action::CreateDm(device) => Some(device.read_ahead),
+            _ => None,
+        });
+        assert_eq!(made, Some(read_ahead));
     }
 }
 

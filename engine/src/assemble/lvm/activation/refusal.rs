@@ -31,6 +31,8 @@ pub enum Refusal {
         /// The type as written.
         kind: String,
     },
+    /// A cache on persistent memory and on something else.
+    MixedMemory(String),
     /// Something that lvm2 can do and this version cannot.
     Unsupported {
         /// The volume.
@@ -74,6 +76,10 @@ impl fmt::Display for Refusal {
             Self::UnknownSegment { lv, kind } => {
                 write!(f, "{lv} has segments of the unknown type {kind}; a newer lvm2 must have made it")
             }
+            Self::MixedMemory(lv) => write!(
+                f,
+                "{lv} caches writes partly on persistent memory, which lvm2 does not activate either; pvmove one part"
+            ),
             Self::Unsupported { lv, what } => {
                 write!(f, "{lv}: {what} is not supported before the real root runs")
             }

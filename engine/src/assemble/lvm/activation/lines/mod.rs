@@ -299,22 +299,24 @@ impl<'a> Builder<'_, 'a> {
             words += 2;
         }
         let block = config.number("writecache_block_size").filter(|size| *size > 0).unwrap_or(4096);
-        let memory = if self.is_dax(fast) { "p " } else { "s " };
+        let memory = if self.is_dax(fast)? { "p " } else { "s " };
         let rest = text(format!(" {block} {words}{settings}"));
         let params = vec![text(memory), Part::Node(below), text(" "), Part::Node(cache), rest];
         self.line(node, &[cache, below], Line { length, kind: "writecache", params });
         Ok(())
     }
 
-    /// Whether a volume lies on persistent memory as a whole.
-    fn is_dax(&self, lv: usize) -> bool {
-        let segments = self.group.lvs.get(lv).map_or(&[][..], |info| &info.lv.segments);
-        let mut names = segments.iter().flat_map(|segment| Parts::of(segment).areas()).peekable();
-        names.peek().is_some()
-            && names.all(|(name, _)| {
-                let pv = self.group.vg.pv(name).and_then(|pv| (self.pvs)(&pv.id));
-                pv.is_some_and(|pv| pv.dax)
-            })
+    /// Whether a volume lies on persistent memory; the target takes no mix (lvm2: lib/metadata/metadata.c, lv_on_pmem).
+    fn is_dax(&self, lv: usize) -> Result<bool, Refusal> {
+        let group = self.group;
+        let segments = group.lvs.get(lv).map_or(&[][..], |info| &info.lv.segments);
+        let names = segments.iter().flat_map(|segment| Parts::of(segment).areas()).map(|(name, _)| name);
+        let pvs = names.filter_map(|name| group.vg.pv(name)).map(|pv| (self.pvs)(&pv.id));
+        let (memory, others): (Vec<_>, Vec<_>) = pvs.partition(|pv| pv.is_some_and(|pv| pv.dax));
+        if !memory.is_empty() && !others.is_empty() {
+            return Err(Refusal::MixedMemory(group.name(lv).to_owned()));
+        }
+        Ok(!memory.is_empty())
     }
 
     fn integrity(&mut self, lv: usize, node: usize, run: Run<'a>, depth: usize) -> Result<(), Refusal> {
