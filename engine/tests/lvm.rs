@@ -19,6 +19,9 @@ const PV_READ_AHEAD: u32 = 256;
 /// Debian 12 has 6.1, Debian 13 has 6.12; no table of the fixtures depends on which.
 const KERNEL: (u32, u32) = (6, 12);
 
+/// lvm2's default: pools do not extend themselves.
+const THIN_THRESHOLD: u64 = 100;
+
 /// A device as lvm2 made it.
 #[derive(Debug, Default)]
 struct Device {
@@ -118,7 +121,7 @@ fn plan(vg: &VolumeGroup, fixture: &Fixture, case: &Case) -> Result<Activation, 
         let (major, minor) = *fixture.pvs.get(id)?;
         Some(PvDevice { major, minor, read_ahead: PV_READ_AHEAD, dax: false })
     };
-    let facts = KernelFacts { version: KERNEL, active: &|_| None };
+    let facts = KernelFacts { version: KERNEL, thin_threshold: THIN_THRESHOLD, active: &|_| None };
     let degraded = case.options.contains("degraded");
     activate(vg, &case.lv, &pvs, degraded, &facts).map_err(|refusal| refusal.to_string())
 }
@@ -260,7 +263,7 @@ fn a_writecache_on_persistent_memory() {
             let dax = memory.contains(&vg.pvs[minor].name.as_str());
             Some(PvDevice { major: 8, minor: u32::try_from(minor).unwrap(), dax, ..PvDevice::default() })
         };
-        let facts = KernelFacts { version: KERNEL, active: &|_| None };
+        let facts = KernelFacts { version: KERNEL, thin_threshold: THIN_THRESHOLD, active: &|_| None };
         match (activate(vg, "plain", &pvs, false, &facts), expected) {
             (Ok(plan), Ok(mode)) => {
                 let numbers: Vec<_> = (0..10).map(|minor| (253, minor)).collect();
@@ -305,9 +308,14 @@ fn what_is_active_is_not_made_again() {
             let degraded = case.options.contains("degraded");
             let last = whole.devices.last().unwrap();
             let active = |uuid: &str| (uuid != last.uuid).then_some((253, 77));
-            let rest =
-                activate(&vg, &case.lv, &pvs, degraded, &KernelFacts { version: KERNEL, active: &active })
-                    .unwrap();
+            let rest = activate(
+                &vg,
+                &case.lv,
+                &pvs,
+                degraded,
+                &KernelFacts { version: KERNEL, thin_threshold: THIN_THRESHOLD, active: &active },
+            )
+            .unwrap();
             assert_eq!(rest.devices.len(), 1, "{}", case.lv);
             assert_eq!(rest.devices[0].uuid, last.uuid);
             assert!(rest.devices[0].device(&[]).is_some(), "it refers to nothing that is to be made");
@@ -316,7 +324,7 @@ fn what_is_active_is_not_made_again() {
                 &case.lv,
                 &pvs,
                 degraded,
-                &KernelFacts { version: KERNEL, active: &|_| Some((253, 1)) },
+                &KernelFacts { version: KERNEL, thin_threshold: THIN_THRESHOLD, active: &|_| Some((253, 1)) },
             );
             assert_eq!(nothing.unwrap().devices, []);
         }
@@ -340,7 +348,7 @@ fn missing_volumes_are_refused_or_covered() {
                     ..PvDevice::default()
                 })
             };
-            let facts = KernelFacts { version: KERNEL, active: &|_| None };
+            let facts = KernelFacts { version: KERNEL, thin_threshold: THIN_THRESHOLD, active: &|_| None };
             for case in &fixture.cases {
                 let whole = activate(&vg, &case.lv, &pvs, false, &facts);
                 match activate(&vg, &case.lv, &pvs, true, &facts) {
@@ -375,7 +383,8 @@ fn changed_metadata_never_panics() {
             for bytes in [&text[..at], &changed] {
                 let Ok(vg) = parse_metadata(bytes) else { continue };
                 let pvs = |_: &str| Some(PvDevice::default());
-                let facts = KernelFacts { version: KERNEL, active: &|_| None };
+                let facts =
+                    KernelFacts { version: KERNEL, thin_threshold: THIN_THRESHOLD, active: &|_| None };
                 for lv in &vg.lvs {
                     if let Ok(plan) = activate(&vg, &lv.name, &pvs, true, &facts) {
                         assert!(plan.devices.len() < 4097);

@@ -22,6 +22,8 @@ pub struct LvmConf {
     bad_filter: bool,
     /// What this host calls itself, and which other names it accepts.
     system_id: SystemId,
+    /// `activation/thin_pool_autoextend_threshold`.
+    thin_threshold: Option<i64>,
     /// What could not be understood, for the log.
     pub warnings: Vec<String>,
 }
@@ -35,6 +37,7 @@ impl LvmConf {
         filters: [Vec::new(), Vec::new()],
         bad_filter: false,
         system_id: SystemId::NONE,
+        thin_threshold: None,
         warnings: Vec::new(),
     };
 
@@ -75,6 +78,10 @@ impl LvmConf {
             own: text("local", "system_id"),
             extra: find("local", "extra_system_ids").map(texts).unwrap_or_default(),
         });
+        conf.thin_threshold = match find("activation", "thin_pool_autoextend_threshold") {
+            Some(Value::Number(percent)) => Some(*percent),
+            _ => None,
+        };
         for root in &sources {
             for (key, value) in root.section("tags").map(|tags| tags.0.as_slice()).unwrap_or_default() {
                 if matches!(value, Value::Section(tag) if tag.0.is_empty()) {
@@ -123,6 +130,11 @@ impl LvmConf {
                 None => *entry == vg.name,
             },
         })
+    }
+
+    /// The percentage of a thin pool from which on lvm2 extends it; from 50 on, and 100 stands for never.
+    pub(super) fn thin_threshold(&self) -> u64 {
+        self.thin_threshold.map_or(100, |percent| u64::try_from(percent.clamp(50, 100)).unwrap_or(100))
     }
 
     /// The file of the image that says whose groups are this machine's, if one does.

@@ -161,7 +161,8 @@ impl Lvm {
             // Events come later than answers: the table may still show what is gone, and its number be another's.
             self.unseen.get(uuid).copied().unwrap_or_else(|| shown(view.table, uuid))
         };
-        let facts = KernelFacts { version: view.image.kernel, active: &active };
+        let thin_threshold = view.lvm_conf().thin_threshold();
+        let facts = KernelFacts { version: view.image.kernel, thin_threshold, active: &active };
         let present = |id: &str| group.number(id);
         if !group.is_complete() {
             let at = view.at_rest.after(view.plan.degraded.unwrap_or(GRACE));

@@ -194,7 +194,8 @@ fn uncovered(view: View<'_>, group: &Group<'_>, lv: &str) -> Option<String> {
     if group.is_complete() || !wanted {
         return None;
     }
-    let facts = KernelFacts { version: view.image.kernel, active: &|_| None };
+    let thin_threshold = view.lvm_conf().thin_threshold();
+    let facts = KernelFacts { version: view.image.kernel, thin_threshold, active: &|_| None };
     let refusal = activation::activate(group.vg, lv, &|id| group.number(id), true, &facts).err()?;
     matches!(refusal, Refusal::MissingPv { covered: false, .. }).then(|| refusal.to_string())
 }

@@ -42,6 +42,8 @@ pub struct PvDevice {
 pub struct KernelFacts<'a> {
     /// Major and minor number of the kernel's version.
     pub version: (u32, u32),
+    /// Percentage of a thin pool from which on lvm2 would extend it, 50 to 100 (`activation/thin_pool_autoextend_threshold`).
+    pub thin_threshold: u64,
     /// Numbers of the device-mapper device with this UUID, if there is one.
     pub active: &'a dyn Fn(&str) -> Option<(u32, u32)>,
 }

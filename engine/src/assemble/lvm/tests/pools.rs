@@ -3,7 +3,7 @@
 use ondisk::Content;
 use ondisk::lvm::{Section, Value, VolumeGroup};
 
-use super::{created, group, make, pv, script, why, words};
+use super::{created, group, make, pv, script, script_with, why, words};
 use crate::{Action, DeviceFacts, DmFacts, Failure, Outcome};
 
 /// A group with a pool and these volumes in it.
@@ -35,6 +35,45 @@ fn thin(volumes: &[&str]) -> VolumeGroup {
         part.status = words(&["READ", "WRITE"]);
     }
     vg
+}
+
+/// lvm2: `_thin_pool_add_target_line`; the pool has one extent of 64 blocks.
+#[test]
+fn the_low_water_mark_follows_lvm_conf() {
+    let vg = thin(&["root"]);
+    for (conf, mark) in [
+        ("", 0),
+        ("activation { thin_pool_autoextend_threshold = 100 }", 0),
+        ("activation { thin_pool_autoextend_threshold = 200 }", 0),
+        ("activation { thin_pool_autoextend_threshold = \"70\" }", 0),
+        ("activation { thin_pool_autoextend_threshold = 70 }", 19),
+        ("activation/thin_pool_autoextend_threshold = 99", 0),
+        ("activation { thin_pool_autoextend_threshold = 50 }", 32),
+        ("activation { thin_pool_autoextend_threshold = 10 }", 32),
+    ] {
+        let mut script = script_with("root=/dev/vg/root", conf);
+        let mut actions = script.disk("sda", pv('a', Some(&vg)));
+        let pool = (0..).find_map(|minor| {
+            if actions.iter().any(|action| matches!(action, Action::CheckPool(..))) {
+                let check = |action: &Action| matches!(action, Action::CheckPool(..));
+                actions = script.answer(check, Ok(Outcome::Done));
+            }
+            let pool = actions.iter().find_map(|action| match action {
+                Action::CreateDm(device) if device.targets[0].kind == "thin-pool" => Some(device.clone()),
+                _ => None,
+            });
+            if pool.is_none() {
+                actions = make(&mut script, minor, Content::default());
+            }
+            pool
+        });
+        let params = pool.unwrap().targets[0].params.clone();
+        assert_eq!(
+            params.split(' ').collect::<Vec<_>>()[2..4],
+            ["128", &mark.to_string()],
+            "{conf}: {params}"
+        );
+    }
 }
 
 /// A thin volume in its pool; the pool's metadata are looked at before the pool is made.

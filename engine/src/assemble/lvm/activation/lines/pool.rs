@@ -43,8 +43,12 @@ impl<'a> Builder<'_, 'a> {
             error.then_some(" error_if_no_space"),
         ];
         let words: String = features.iter().flatten().copied().collect();
-        // The low water mark is 0 as long as pools do not extend themselves, which is lvm2's default.
-        let rest = text(format!(" {block} 0 {}{words}", features.iter().flatten().count()));
+        // Free blocks below which the kernel raises an event; none unless pools are to extend themselves, monitored or not
+        // (lvm2: lib/thin/thin.c, _thin_pool_add_target_line).
+        let free = 100_u64.saturating_sub(self.facts.thin_threshold);
+        let blocks = length.checked_div(block).unwrap_or(0);
+        let low_water_mark = blocks.saturating_mul(free) / 100;
+        let rest = text(format!(" {block} {low_water_mark} {}{words}", features.iter().flatten().count()));
         let params = vec![Part::Node(metadata), text(" "), Part::Node(data), rest];
         self.line(node, &[metadata, data], Line { length, kind: "thin-pool", params });
         let transaction_id = config.number("transaction_id").unwrap_or(0);
