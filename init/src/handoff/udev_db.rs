@@ -8,7 +8,9 @@
 //! `_get_udev_flags`): without them udev would read an image of a mirror and link its file system's UUID to it.
 //!
 //! lvm2's `69-dm-lvm.rules` does not activate a physical volume on an MD array at the coldplug `add` unless the record says
-//! that the array was activated before.
+//! that the array was activated before. It looks for `LVM_LOOP_PV_ACTIVATED` on loop devices too, but never imports that from
+//! the record (2.03.16, 2.03.31), and udev itself takes nothing over from there (`src/libsystemd/sd-device/device-private.c`,
+//! `device_read_db_internal` of a sealed device): a record for a loop device would change nothing.
 
 use std::fs;
 use std::io::{self, Write};
