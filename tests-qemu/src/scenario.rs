@@ -23,7 +23,7 @@ pub struct Seen {
     pub verdict: Option<Verdict>,
     /// How the guest ended.
     pub end: End,
-    /// What the script left that made its disks ([`Recipe`](crate::bed::Recipe)).
+    /// What the script left that made its disks ([`crate::bed::Recipe`]).
     pub dump: String,
 }
 

@@ -1,9 +1,9 @@
 //! A USB security key for guests of QEMU, in software.
 //!
 //! QEMU emulates no CTAP2 authenticator. It can however have a USB device redirected to it over a socket, and this
-//! crate is the other end of that socket. Layers, from the socket up: [`usbredir`] (USB redirection), [`usb`]
-//! (descriptors of a FIDO HID device), [`ctaphid`] (the framing of reports), [`ctap2`] with [`client_pin`] (the
-//! authenticator), [`credential`] (what it knows of a relying party).
+//! crate is the other end of that socket. Layers, from the socket up: `usbredir` (USB redirection), `usb`
+//! (descriptors of a FIDO HID device), `ctaphid` (the framing of reports), `ctap2` with `client_pin` (the
+//! authenticator), `credential` (what it knows of a relying party).
 //!
 //! Everything that real keys draw at random is derived from the seed here, so that a run can be repeated and so that
 //! a key made again in another process is the same key. Nothing about it is secret.

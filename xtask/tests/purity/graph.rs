@@ -38,14 +38,18 @@ const SYSTEM: [&str; 24] = [
 ];
 
 /// What each crate of the workspace may depend on inside the workspace.
-const DIRECTION: [(&str, &[&str]); 8] = [
+const DIRECTION: [(&str, &[&str]); 9] = [
     ("rootward-cmdline", &[]),
     ("rootward-ondisk", &[]),
     ("rootward-tokens", &[]),
     ("rootward-engine", &["rootward-cmdline", "rootward-ondisk"]),
     ("rootward-init", &["rootward-cmdline", "rootward-ondisk", "rootward-tokens", "rootward-engine"]),
     ("rootward-pack", &["rootward-cmdline", "rootward-ondisk", "rootward-engine"]),
-    ("rootward-tests-qemu", &["rootward-cmdline", "rootward-ondisk", "rootward-engine", "rootward-pack"]),
+    ("rootward-security-key", &[]),
+    (
+        "rootward-tests-qemu",
+        &["rootward-cmdline", "rootward-ondisk", "rootward-engine", "rootward-pack", "rootward-security-key"],
+    ),
     (
         "xtask",
         &["rootward-cmdline", "rootward-ondisk", "rootward-engine", "rootward-pack", "rootward-tests-qemu"],
