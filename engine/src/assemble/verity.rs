@@ -451,7 +451,11 @@ impl Assembler for Verity {
         for work in self.known().filter(|work| work.volume.is_wanted(view.plan)) {
             let name = work.volume.name();
             let verity = matches!(work.volume, Volume::Verity(_));
+            let signed = matches!(&work.volume, Volume::Verity(volume) if volume.options.signature.is_some());
             match (&work.state, work.corruption(view.table)) {
+                (State::Failed(_), _) if signed => remedies.push(format!(
+                    "check root hash and signature of {name}: the signature has to be a detached PKCS#7 one (DER) of that very hash as text, by a key that the kernel trusts"
+                )),
                 (State::Failed(_), _) if verity => remedies.push(format!(
                     "compare the root hash on the command line with the one that was printed when {name} was made (veritysetup format), and check that both devices are of the same version"
                 )),

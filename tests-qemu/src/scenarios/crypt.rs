@@ -16,8 +16,6 @@ use crate::disk::PLAIN_UUID;
 use crate::image::{Extra, Image};
 use crate::kernel::Series;
 use crate::qemu::Bus;
-use crate::rootfs::Release;
-use crate::samples::Sample;
 use crate::scenario::{Boot, Scenario, ensure, equal};
 use crate::verdict::Verdict;
 
@@ -48,7 +46,6 @@ const GPG: &str = "5d6e7f80-0007-4000-8000-c0ffee000001";
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
-        foreign(),
         memory(),
         detached(),
         late_key(),
@@ -81,7 +78,7 @@ note() {
 }
 ";
 
-fn recipe(name: &str, tree: Tree, disks: &[(&str, u64)], script: &str) -> Arc<Recipe> {
+pub(super) fn recipe(name: &str, tree: Tree, disks: &[(&str, u64)], script: &str) -> Arc<Recipe> {
     Arc::new(Recipe {
         name: format!("crypt-{name}"),
         script: format!("{FUNCTIONS}{script}"),
@@ -91,12 +88,12 @@ fn recipe(name: &str, tree: Tree, disks: &[(&str, u64)], script: &str) -> Arc<Re
     })
 }
 
-fn image(more: &[&str]) -> Image {
+pub(super) fn image(more: &[&str]) -> Image {
     Image::modules(&[STORAGE, CRYPT, more].concat())
 }
 
 /// The mappings are those that cryptsetup made: all of them, or those that are named.
-fn as_cryptsetup_made(boot: Boot, names: &'static [&'static str]) -> Boot {
+pub(super) fn as_cryptsetup_made(boot: Boot, names: &'static [&'static str]) -> Boot {
     boot.check("the mappings have cryptsetup's names and UUIDs", move |seen| {
         let verdict = seen.verdict.as_ref().ok_or("no verdict arrived")?;
         let wanted: Vec<&str> = seen
@@ -125,7 +122,7 @@ fn no_secret(verdict: &Verdict) -> Result<(), String> {
 }
 
 /// The root is the mapping of this name.
-fn root_on(boot: Boot, name: &'static str) -> Boot {
+pub(super) fn root_on(boot: Boot, name: &'static str) -> Boot {
     boot.root(format!("/ is on {name}"), move |verdict| {
         let device = root_device(verdict)?;
         let block = verdict.block(&device).ok_or_else(|| format!("there is no {device}"))?;
@@ -193,7 +190,7 @@ other PARTUUID=5d6e7f80-0001-4000-8000-c0ffee0000a2 /keys/root.key:LABEL=KEYS lu
 }
 
 /// Replaced by the boots of a scenario that has several.
-fn empty() -> Boot {
+pub(super) fn empty() -> Boot {
     Boot::new(KERNEL, Image::modules(&[]), "")
 }
 
@@ -509,86 +506,4 @@ fn key_image() -> Scenario {
         ensure(used.is_none(), || format!("{used:?}"))
     });
     Scenario::new("luks-key-image", as_cryptsetup_made(root_on(handed_over(boot), "root"), &[]))
-}
-
-/// Volumes of Windows and TrueCrypt: those of cryptsetup's own tests.
-const SAMPLES: &[Sample] = &[
-    Sample {
-        variable: "ELEPHANT",
-        archive: "bitlk-images.tar.xz",
-        file: "bitlk-images/bitlk-aes-cbc-elephant-128.img",
-    },
-    Sample { variable: "XTS", archive: "bitlk-images.tar.xz", file: "bitlk-images/bitlk-aes-xts-256.img" },
-    Sample {
-        variable: "CASCADE",
-        archive: "tcrypt-images.tar.xz",
-        file: "tcrypt-images/tc_5-sha512-xts-serpent-twofish-aes",
-    },
-    Sample {
-        variable: "HIDDEN",
-        archive: "tcrypt-images.tar.xz",
-        file: "tcrypt-images/tc_5-sha512-xts-aes-hidden",
-    },
-];
-
-/// BitLocker (both of its modes) and TrueCrypt (a cascade of ciphers, a hidden volume) beside the root of a Debian, whose
-/// own tools then say what was made.
-fn foreign() -> Scenario {
-    let script = "printf anaconda | cryptsetup open --type bitlk --key-file - $ELEPHANT elephant\n\
-         printf anaconda | cryptsetup open --type bitlk --key-file - $XTS windows\n\
-         printf aaaaaaaaaaaa | cryptsetup open --type tcrypt $CASCADE cascade\n\
-         printf bbbbbbbbbbbb | cryptsetup open --type tcrypt --tcrypt-hidden $HIDDEN hidden\n\
-         note\n";
-    let recipe = recipe("foreign", Tree::Debian(Release::Trixie), &[], script);
-    let disk = |variable: &str| Disk::BuiltFrom(Arc::clone(&recipe), SAMPLES, variable.to_owned());
-    let crypttab = "\
-elephant /dev/vdb none bitlk,x-initrd.attach
-windows ID=virtio-rw2 none bitlk,x-initrd.attach
-cascade /dev/vdd /etc/keys/outer tcrypt,x-initrd.attach
-hidden /dev/vde /etc/keys/hidden tcrypt-hidden,x-initrd.attach
-";
-    let image = Image::universal()
-        .with(Extra::Text("/etc/crypttab", crypttab))
-        .with(Extra::Text("/etc/keys/outer", "aaaaaaaaaaaa\n"))
-        .with(Extra::Text("/etc/keys/hidden", "bbbbbbbbbbbb"));
-    let boot = Boot::new(KERNEL, image, format!("root=UUID={PLAIN_UUID} ro"))
-        .disk(Disk::Debian(Release::Trixie), Bus::VirtioBlk)
-        .disk(disk("ELEPHANT"), Bus::VirtioBlk)
-        .disk(disk("XTS"), Bus::VirtioBlk)
-        .disk(disk("CASCADE"), Bus::VirtioBlk)
-        .disk(disk("HIDDEN"), Bus::VirtioBlk)
-        .memory(768)
-        .patience(Duration::from_secs(150))
-        .expect("Passphrase for vdb (elephant), vdc (windows): ")
-        .types("anaconda")
-        .check("the tables are those that cryptsetup made", |seen| {
-            let verdict = seen.verdict.as_ref().ok_or("no verdict arrived")?;
-            let (_, wanted) = seen.dump.split_once("\n\n").ok_or("the builder noted nothing")?;
-            let mut made: Vec<String> =
-                verdict.command("dmsetup table").stdout.lines().map(without_places).collect();
-            made.sort();
-            equal(&made, &wanted.lines().map(without_places).collect::<Vec<_>>())
-        })
-        .root("the TrueCrypt volumes hold the file systems that their makers put there", |verdict| {
-            let listing =
-                verdict.command("lsblk --json -o NAME,KNAME,TYPE,FSTYPE,UUID,LABEL,MOUNTPOINT").stdout;
-            for word in ["DEAD-BABE", "CAFE-BABE", "ntfs"] {
-                ensure(listing.contains(word), || format!("no {word} in {listing}"))?;
-            }
-            Ok(())
-        })
-        .root("systemd is running", |verdict| {
-            equal(&verdict.command("systemctl is-system-running --wait").stdout, "running")
-        });
-    Scenario::new("crypt-foreign-formats", as_cryptsetup_made(boot, &[]))
-}
-
-/// A line of `dmsetup table` without device numbers, which depend on the machine.
-fn without_places(line: &str) -> String {
-    let is_number = |word: &str| {
-        word.split_once(':')
-            .is_some_and(|(major, minor)| major.parse::<u32>().is_ok() && minor.parse::<u32>().is_ok())
-    };
-    let words: Vec<&str> = line.split(' ').map(|word| if is_number(word) { "-" } else { word }).collect();
-    words.join(" ")
 }

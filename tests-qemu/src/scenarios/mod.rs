@@ -11,6 +11,7 @@ mod external_raid;
 mod failures;
 mod handoff;
 mod luks;
+mod luks_options;
 mod lvm;
 mod lvm_types;
 mod md;
@@ -35,6 +36,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(multipath::scenarios());
     all.extend(memory::scenarios());
     all.extend(crypt::scenarios());
+    all.extend(luks_options::scenarios());
     all.extend(luks::scenarios());
     all.extend(md::scenarios());
     all.extend(usr::scenarios());

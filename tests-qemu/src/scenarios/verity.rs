@@ -96,8 +96,11 @@ fn verity() -> Scenario {
     )
     .disk(recipe.disk("DISK"), Bus::VirtioBlk);
     let wrong = stopped(wrong, "compare the root hash on the command line");
+    let mut unsigned = boot("DISK", "roothashsig=/etc/garbage.p7s");
+    unsigned.image = image().with(Extra::Text("/etc/garbage.p7s", "no signature at all\n"));
+    let unsigned = stopped(unsigned, "signature").shows("Root hash verification failed");
     Scenario {
-        boots: vec![sound, by_uuid, corrected, ignored, failed, restarted, panicked, wrong],
+        boots: vec![sound, by_uuid, corrected, ignored, failed, restarted, panicked, wrong, unsigned],
         ..Scenario::new("verity", Boot::new(KERNEL, Image::universal(), ""))
     }
 }

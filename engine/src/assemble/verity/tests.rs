@@ -227,6 +227,20 @@ fn options_become_words_of_the_table() {
     assert!(key.is_some_and(|(_, source)| format!("{source:?}") == "/sig"), "{key:?}");
 }
 
+/// The engine itself compares hashes; what the kernel refuses of a signed one is the signature.
+#[test]
+fn a_refused_signature_is_called_so() {
+    for (words, wanted) in [("roothashsig=/sig", "signature of root"), ("", "compare the root hash")] {
+        let mut script = Script::new(read(&format!("roothash={HASH} rd.retry=5 {words}")));
+        machine(&mut script, superblock());
+        let refused = Failure::Os { what: "load the table of root".into(), errno: 22 };
+        script.answer(is_make, Err(refused));
+        let why = why(&script);
+        assert!(why.contains("load the table of root") && why.contains(wanted), "{why}");
+        assert_eq!(why.contains("PKCS#7"), !words.is_empty(), "{why}");
+    }
+}
+
 #[test]
 fn without_superblock_the_options_say_it_all() {
     let mut script = Script::new(read(&format!(
