@@ -26,7 +26,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 }
 
 /// `note DISK..` prints what device-mapper and lvm2 show, with names in place of numbers: disks are D1, D2 ...
-const NOTE: &str = "\
+pub(super) const NOTE: &str = "\
 note() {
     local rules= number=1 line
     for disk in \"$@\"; do
