@@ -69,6 +69,12 @@ const TEST_BED: &[Need] = &[
     (Program("depmod"), &["kmod"]),
     (Program("loadkeys"), &["kbd"]),
     (Program("swtpm"), &["swtpm"]),
+    // Seals keys with it; loads the TPM's libraries by name. First Debian 13's packages, then Debian 12's.
+    (Program("systemd-cryptenroll"), &["systemd-cryptsetup", "systemd"]),
+    (Package, &["libtss2-tcti-swtpm0t64", "libtss2-tcti-swtpm0"]),
+    (Package, &["libtss2-esys-3.0.2-0t64", "libtss2-esys-3.0.2-0"]),
+    (Package, &["libtss2-mu-4.0.1-0t64", "libtss2-mu0"]),
+    (Package, &["libtss2-rc0t64", "libtss2-rc0"]),
     (Program("gpg"), &["gpg"]),
     (Program("gpg-agent"), &["gpg-agent"]),
     (Program("cpio"), &["cpio"]),
