@@ -25,6 +25,8 @@ pub const LVM_CONFS: [&str; 2] = ["etc/lvm/lvm.conf", "etc/lvm/lvmlocal.conf"];
 pub const MDADM_CONFS: [&str; 2] = ["etc/mdadm.conf", "etc/mdadm/mdadm.conf"];
 /// The machine's name, which decides whose arrays are its own.
 pub const HOSTNAME: &str = "etc/hostname";
+/// Where libsystemd looks for the machine's id, whatever lvm.conf says; with a slash, as lvm.conf has its paths.
+pub const MACHINE_ID: &str = "/etc/machine-id";
 /// multipath.conf(5).
 pub const MULTIPATH_CONF: &str = "etc/multipath.conf";
 /// Its drop-ins, `*.conf`.

@@ -3,11 +3,11 @@
 
 use ondisk::machine_id;
 
+use crate::image::MACHINE_ID;
+
 /// lvm2's own number, from which and the machine's id `appmachineid` is made (lvm2: LVM_APPLICATION_ID).
 const LVM: [u8; 16] =
     [0xf6, 0x44, 0x06, 0x83, 0x2c, 0x21, 0x40, 0xe8, 0xac, 0x54, 0x22, 0xd1, 0x08, 0x9a, 0xae, 0x03];
-/// Where libsystemd looks for the machine's id, whatever lvm.conf says.
-const MACHINE_ID: &str = "/etc/machine-id";
 /// Longest system id (lvm2: NAME_LEN).
 const LONGEST: usize = 128;
 
