@@ -1,13 +1,12 @@
 //! MD arrays in front of the root, on disks made by mdadm; what mdadm makes of the same disks is the oracle.
 
+mod debian;
 mod oracle;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::distribution::healthy;
 use super::handoff::{handed_over, root_device};
-use super::lvm::NOTE;
 use super::root_forms::STORAGE;
 use crate::bed::{Recipe, Tree};
 use crate::disk::PLAIN_UUID;
@@ -21,7 +20,8 @@ use crate::scenario::{Boot, Scenario, ensure, equal};
 const MD: &[&str] = &["md_mod", "raid0", "raid1", "raid10", "raid456"];
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    let mut all = vec![debian(), accidents(), at_once(), never()];
+    let mut all = vec![accidents(), at_once(), never()];
+    all.extend(debian::scenarios());
     for tools in [Release::Bookworm, Release::Trixie] {
         all.extend([levels(tools), incomplete(tools)]);
     }
@@ -174,86 +174,4 @@ fn on_array(boot: Boot) -> Boot {
         let device = root_device(verdict)?;
         ensure(device.starts_with("md"), || device.clone())
     })
-}
-
-/// The usual server, a whole distribution on volumes on a mirror, which has lost a half: systemd does not mind, lvm2 and
-/// mdadm see what they would have made themselves and take it from there.
-fn debian() -> Scenario {
-    let live = include_str!("live.sh");
-    let recipe = Arc::new(Recipe {
-        name: "md-debian13".to_owned(),
-        script: format!(
-            "{}{NOTE}cat >live <<'EOF'\n{live}EOF\n{}",
-            include_str!("prelude.sh"),
-            include_str!("debian.sh")
-        ),
-        tree: Tree::Debian(Release::Trixie),
-        disks: vec![("A".to_owned(), 1200), ("B".to_owned(), 1200)],
-        ..Recipe::default()
-    });
-    let boot = Boot::new(Series::V6_12, Image::universal(), "root=/dev/mapper/server-root ro")
-        .disk(recipe.disk("A"), Bus::VirtioBlk)
-        .disk(recipe.disk("B"), Bus::VirtioBlk)
-        .root("/ and /home are volumes", |verdict| {
-            for (point, name) in [("/", "server-root"), ("/home", "server-home")] {
-                let mount = verdict.mount(point).ok_or_else(|| format!("{point} is not a mount"))?;
-                let device = verdict.block_by_number(&mount.device).ok_or("no such device")?;
-                equal(&device.dm_name, name)?;
-                equal(&device.below, &["md127"])?;
-            }
-            Ok(())
-        })
-        .check("lvs, pvs, vgs, dmsetup, mdadm --detail and its map are as lvm2 and mdadm made them", |seen| {
-            let verdict = seen.verdict.as_ref().ok_or("no verdict arrived")?;
-            let live = verdict.command("bash /facts").stdout;
-            for kind in ["LVM-", "lvm2 ", "map ", "mdadm ", "member "] {
-                ensure(seen.dump.contains(kind), || format!("the builder noted {:?}", seen.dump))?;
-            }
-            let only = |one: &str, other: &str| -> Vec<String> {
-                let there: Vec<&str> = other.lines().collect();
-                one.lines().filter(|line| !there.contains(line)).map(str::to_owned).collect()
-            };
-            equal(&only(&live, &seen.dump), &only(&seen.dump, &live))
-        })
-        .root("mdadm sees the array as it left it", |verdict| {
-            let detail = verdict.command("mdadm --detail /dev/md127").stdout;
-            // Systemd writes to the root all the time.
-            let detail = detail.replace("State : active", "State : clean");
-            for line in [
-                "Raid Level : raid1",
-                "Raid Devices : 2",
-                "State : clean, degraded",
-                "Name : rootward-test:root  (local to host rootward-test)",
-                "UUID : 11111111:22222222:33333333:44444401",
-            ] {
-                ensure(detail.contains(line), || format!("{line:?} is not in\n{detail}"))?;
-            }
-            let map = verdict.run.iter().find(|entry| entry.path == "/run/mdadm/map");
-            let map = map.and_then(|map| map.content.as_deref()).unwrap_or_default();
-            ensure(map.starts_with("md127 1.2 11111111:22222222:33333333:01444444 /dev/md/"), || {
-                map.to_owned()
-            })
-        })
-        .root("mdadm --manage changes both halves on the live system, unnoticed by lvm2", |verdict| {
-            let live = verdict.command("bash /live");
-            let said = &live.stdout;
-            ensure(live.status == 0 && said.ends_with("all well"), || format!("{live:?}"))?;
-            // Once, by the real root's udev when it was started.
-            ensure(said.contains("\nactivated 1 times\n"), || said.clone())?;
-            // The last that mdadm said, after its words are behind it.
-            let (_, last) = said.rsplit_once("mdadm --detail /dev/md127").ok_or("no detail")?;
-            for wanted in ["Active Devices : 2", "Working Devices : 2", "Failed Devices : 0"] {
-                ensure(last.contains(wanted), || format!("{wanted:?} is not in\n{last}"))?;
-            }
-            let state =
-                last.lines().find_map(|line| line.trim().strip_prefix("State : ")).unwrap_or_default();
-            ensure(["clean", "active"].contains(&state.trim()), || state.to_owned())?;
-            for disk in ["/dev/vda1", "/dev/vdb1"] {
-                let member = last.lines().find(|line| line.ends_with(disk)).unwrap_or_default();
-                ensure(member.contains("active sync"), || format!("{disk} in\n{last}"))?;
-            }
-            Ok(())
-        });
-    // Its live system works after the boot is over.
-    Scenario::new("md-debian13", healthy(boot).patience(Duration::from_secs(180)))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::distribution::healthy;
 use crate::bed::{Recipe, Tree};
@@ -10,7 +11,6 @@ use crate::kernel::Series;
 use crate::qemu::Bus;
 use crate::rootfs::Release;
 use crate::scenario::{Boot, Scenario, ensure, equal};
-use crate::verdict::Verdict;
 
 const DISKS: [&str; 5] = ["A", "B", "C", "D", "E"];
 
@@ -25,14 +25,14 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 /// A distribution and its kernel.
 type Debian = (Release, Series);
 
-fn recipe(name: &str, script: &str, size: u64, (release, series): Debian) -> Arc<Recipe> {
-    recipe_on(&DISKS, name, script, size, (release, series))
+fn recipe(name: &str, script: &str, size: u64, debian: Debian) -> Arc<Recipe> {
+    recipe_on(&DISKS, name, script, size, debian)
 }
 
 fn recipe_on(disks: &[&str], name: &str, script: &str, size: u64, (release, series): Debian) -> Arc<Recipe> {
     Arc::new(Recipe {
         name: name.to_owned(),
-        script: script.to_owned(),
+        script: format!("{}{script}", include_str!("prelude.sh")),
         tree: Tree::Debian(release),
         disks: disks.iter().map(|disk| ((*disk).to_owned(), size)).collect(),
         kernel: Some(series),
@@ -50,24 +50,31 @@ fn boot(recipe: &Arc<Recipe>, series: Series, cmdline: &str) -> Boot {
 
 /// The root is a thin volume; everything else comes up because its group is named.
 fn all_types(debian: Debian) -> Scenario {
-    let recipe = recipe("lvm-types", include_str!("lvm_types.sh"), 560, debian);
+    let script = format!("cat >live <<'EOF'\n{}EOF\n{}", include_str!("live.sh"), include_str!("all.sh"));
+    let recipe = recipe("lvm-types", &script, 560, debian);
     let boot = boot(&recipe, debian.1, "root=/dev/all/root ro rd.lvm.vg=all");
     let boot = boot.root("a persistent number is kept", |verdict| {
         equal(&verdict.block("dm-77").map_or("", |device| device.dm_name.as_str()), &"all-linear")
     });
+    let boot = boot
+        .root("vgck, lvchange, lvconvert, lvextend and lvcreate work on the live system", |verdict| {
+            let live = verdict.command("bash /live");
+            ensure(live.status == 0 && live.stdout.ends_with("all well"), || format!("{live:?}"))
+        })
+        .patience(Duration::from_secs(240));
     Scenario::new(&format!("debian{}-lvm-types", debian.0.number()), boot)
 }
 
 /// The root is a write-back cache over RAID 1; nothing else of the group comes up.
 fn cached_root(debian: Debian) -> Scenario {
-    let recipe = recipe("lvm-cached-root", include_str!("lvm_cached_root.sh"), 560, debian);
+    let recipe = recipe("lvm-cached-root", include_str!("cached_root.sh"), 560, debian);
     let boot = boot(&recipe, debian.1, "root=/dev/sys/root ro");
     Scenario::new(&format!("debian{}-lvm-cached-root", debian.0.number()), boot)
 }
 
 /// The root is compressed and deduplicated; only the newer kernel has the target.
 fn vdo_root(debian: Debian) -> Scenario {
-    let recipe = recipe_on(&["A"], "lvm-vdo", include_str!("lvm_vdo.sh"), 4200, debian);
+    let recipe = recipe_on(&["A"], "lvm-vdo", include_str!("vdo.sh"), 4200, debian);
     let boot = boot(&recipe, debian.1, "root=/dev/sys/root ro").memory(2048);
     Scenario::new(&format!("debian{}-lvm-vdo", debian.0.number()), boot)
 }
@@ -75,56 +82,45 @@ fn vdo_root(debian: Debian) -> Scenario {
 /// A mapped device: UUID and table, other devices by name.
 type Devices = BTreeMap<String, (String, Vec<String>)>;
 
-/// The devices are those that lvm2 has made of the same disks.
+/// Device-mapper and lvm2 show what they showed when lvm2 had activated the same disks.
 fn same_devices(boot: Boot) -> Boot {
-    boot.check("names, UUIDs and tables are lvm2's", |seen| {
+    boot.check("names, UUIDs, tables and what vgs, pvs and lvs say are lvm2's", |seen| {
         let verdict = seen.verdict.as_ref().ok_or("no verdict arrived")?;
-        let lines = |prefix: &str| {
-            let lines = seen.dump.lines().filter_map(move |line| line.strip_prefix(prefix));
-            lines.collect::<Vec<_>>().join("\n")
-        };
-        let disks = lines("disk ").lines().filter_map(|line| line.split_once(' ')).map(pair).collect();
-        let wanted = devices(&lines("info "), &lines("table "), disks);
-        let there = there(verdict);
+        let live = verdict.command("bash /facts").stdout;
+        let (wanted, there) = (devices(&seen.dump), devices(&live));
         ensure(wanted.len() > 2, || format!("lvm2 has left {} devices", wanted.len()))?;
         for (name, device) in &wanted {
             let made = there.get(name).ok_or_else(|| format!("{name} is missing"))?;
             ensure(made == device, || format!("{name} is {made:?}, with lvm2 {device:?}"))?;
         }
         let more = there.keys().find(|name| !wanted.contains_key(*name));
-        more.map_or(Ok(()), |name| Err(format!("{name} is there, which lvm2 does not make")))
+        more.map_or(Ok(()), |name| Err(format!("{name} is there, which lvm2 does not make")))?;
+        let said =
+            |text: &str| text.lines().filter(|line| line.starts_with("lvm2 ")).map(str::to_owned).collect();
+        let (wanted, there): (Vec<String>, Vec<String>) = (said(&seen.dump), said(&live));
+        ensure(wanted.len() > 4, || format!("lvm2 has said {wanted:?}"))?;
+        let only = |one: &[String], other: &[String]| -> Vec<String> {
+            one.iter().filter(|line| !other.contains(line)).cloned().collect()
+        };
+        equal(&only(&there, &wanted), &only(&wanted, &there))
     })
 }
 
-fn pair((variable, number): (&str, &str)) -> (String, String) {
-    (number.to_owned(), variable.to_owned())
-}
-
-fn there(verdict: &Verdict) -> Devices {
-    let nodes = ["vda", "vdb", "vdc", "vdd", "vde"];
-    let disks = DISKS
-        .iter()
-        .zip(nodes)
-        .filter_map(|(variable, node)| Some((verdict.block(node)?.dev.clone(), (*variable).to_owned())));
-    let info: Vec<String> = verdict
-        .block
-        .iter()
-        .filter(|device| !device.dm_name.is_empty())
-        .map(|device| format!("{} {} {}", device.dev.replace(':', " "), device.dm_name, device.dm_uuid))
-        .collect();
-    devices(&info.join("\n"), &verdict.command("dmsetup table").stdout, disks.collect())
-}
-
-/// `info` is `MAJOR MINOR NAME UUID` per line, `table` what `dmsetup table` prints.
-fn devices(info: &str, table: &str, mut names: BTreeMap<String, String>) -> Devices {
+/// Reads what `facts` of prelude.sh prints. Numbers become names: they differ from boot to boot.
+fn devices(facts: &str) -> Devices {
+    let lines = |prefix: &'static str| facts.lines().filter_map(move |line| line.strip_prefix(prefix));
+    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    for (disk, number) in lines("disk ").filter_map(|line| line.split_once(' ')) {
+        names.insert(number.to_owned(), disk.to_owned());
+    }
     let mut devices = Devices::new();
-    for line in info.lines() {
+    for line in lines("info ") {
         let words: Vec<&str> = line.split_whitespace().collect();
         let [major, minor, name, uuid] = words.as_slice() else { continue };
         names.insert(format!("{major}:{minor}"), (*name).to_owned());
         devices.insert((*name).to_owned(), ((*uuid).to_owned(), Vec::new()));
     }
-    for line in table.lines() {
+    for line in lines("table ") {
         let Some((name, rest)) = line.split_once(": ") else { continue };
         let words: Vec<String> = rest
             .split_whitespace()
@@ -147,11 +143,11 @@ mod tests {
 
     #[test]
     fn numbers_become_names() {
-        let disks = BTreeMap::from([("254:0".to_owned(), "A".to_owned())]);
         let read = |minor: u32| {
-            let info = format!("253 {minor} v-a LVM-x\n253 9 v-b LVM-y");
-            let table = format!("v-b: 0 8 striped 2 8 253:{minor} 0 254:0 16\nv-a: 0 8 linear 254:0 0");
-            devices(&info, &table, disks.clone())
+            devices(&format!(
+                "disk A 254:0\ninfo 253 {minor} v-a LVM-x\ninfo 253 9 v-b LVM-y\n\
+                 table v-b: 0 8 striped 2 8 253:{minor} 0 254:0 16\ntable v-a: 0 8 linear 254:0 0"
+            ))
         };
         assert_eq!(read(0), read(5));
         assert_eq!(read(0)["v-b"].1, ["0 8 striped 2 8 <v-a> 0 <A> 16"]);

@@ -3,11 +3,6 @@ for module in dm-raid raid0 raid1 raid10 raid456 dm-thin-pool dm-cache dm-cache-
     dm-snapshot dm-mirror dm-zero crc32c_generic; do
     modprobe -q "$module" || true
 done
-cat >/etc/lvm/lvm.conf <<'CONF'
-activation { udev_sync = 0 udev_rules = 0 monitoring = 0 }
-global { use_lvmpolld = 0 event_activation = 0 }
-backup { backup = 0 archive = 0 }
-CONF
 make() { lvcreate -q -y -Wn "$@"; }
 settle() {
     for try in $(seq 1 400); do
@@ -21,12 +16,7 @@ make --type raid1 -m 1 --nosync -L 420m -n pool all $A $B
 make --type raid1 -m 1 --nosync -L 8m -n poolmeta all $A $B
 lvconvert -q -y --type thin-pool --poolmetadata all/poolmeta all/pool
 lvcreate -q -V 440m -n root all/pool
-only_ours() {
-    # What the real root finds active was made before it ran.
-    echo 'activation { auto_activation_volume_list = [] }' >/new/etc/lvm/lvmlocal.conf
-    echo '/dev/all/root / ext4 defaults 0 1' >/new/etc/fstab
-}
-fill /dev/all/root only_ours
+fill /dev/all/root own
 make -l 4 -n linear all
 lvchange -q -y -My --minor 77 all/linear
 make -i 3 -I 32 -l 6 -n striped all
@@ -68,16 +58,10 @@ lvconvert -q -y --type writecache --cachevol all/wfast all/wcached
 settle
 make -l 16 -n moved all $C
 # A move that was interrupted before its first look at the progress.
-pvmove -q -i 1000 -b -n moved $C $E
+pvmove -q -i +1000 -b -n moved $C $E
 sleep 1
 pkill -f pvmove || true
+lvs -a --noheadings -o lv_name,lv_attr all | grep -q 'pvmove0'
 vgchange -q -an all || { sleep 3; vgchange -an all; }
 vgchange -q -ay --poll n --config activation/monitoring=1 --ignoremonitoring all
-{
-    for disk in A B C D E; do echo "disk $disk $(lsblk -dno MAJ:MIN ${!disk} | tr -d ' ')"; done
-    dmsetup info -c --noheadings --separator ' ' -o major,minor,name,uuid | sed 's/^/info /'
-    dmsetup table | sed 's/^/table /'
-} >/tmp/dump
-cat /tmp/dump >$DUMP
-grep -c . /tmp/dump
-vgchange -q -an all || { sleep 3; vgchange -an all; }
+dump all /dev/all/root
