@@ -62,13 +62,25 @@ fn is_usable(vg: &VolumeGroup, lv: &LogicalVolume, unasked: bool) -> bool {
     let kind = |word: &str| lv.segments.iter().any(|segment| segment.kind == word);
     let by_hand = |flags: &[String]| flags.iter().any(|flag| flag == "NOAUTOACTIVATE");
     lv.is_visible()
-        // A snapshot is activated with its origin; it is `snapshotN` that says which volume is one.
         && !kind("snapshot")
+        && !comes_with_its_origin(vg, lv)
         && !flagged("ACTIVATION_SKIP")
         && !lv.status.iter().any(|word| word == "PVMOVE")
         && !(unasked && (by_hand(&lv.flags) || by_hand(&vg.flags)))
+        && !kind("vdo-pool")
         // Pools without volumes in them hold nothing to boot from.
-        && !(unasked && (kind("thin-pool") || kind("vdo-pool") || kind("cache-pool")))
+        && !(unasked && (kind("thin-pool") || kind("cache-pool")))
+}
+
+/// Whether the volume is a snapshot's own, which `snapshotN` says. A hidden origin exists for its snapshot alone.
+fn comes_with_its_origin(vg: &VolumeGroup, lv: &LogicalVolume) -> bool {
+    let segments = vg.lvs.iter().flat_map(|lv| &lv.segments).filter(|segment| segment.kind == "snapshot");
+    segments.into_iter().any(|segment| {
+        let named = |key: &str| segment.config.text(key);
+        let origin = || vg.lvs.iter().find(|lv| Some(lv.name.as_str()) == named("origin"));
+        let is_store = [named("cow_store"), named("merging_store")].contains(&Some(lv.name.as_str()));
+        is_store && origin().is_some_and(LogicalVolume::is_visible)
+    })
 }
 
 /// The snapshots of a group and their origins, by dm UUID. One that is being merged is none: its origin shows what it holds.

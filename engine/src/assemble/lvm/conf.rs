@@ -15,6 +15,10 @@ pub struct LvmConf {
     auto_volumes: Option<Vec<String>>,
     /// `tags/...`: tags of this host.
     host_tags: Vec<String>,
+    /// Tags of the hosts with these names.
+    tags_of_hosts: Vec<(String, Vec<String>)>,
+    /// `tags/hosttags`: the host's name is a tag.
+    name_is_tag: bool,
     /// `devices/global_filter` and `devices/filter`: true accepts, the first match counts.
     filters: [Vec<(bool, Pattern)>; 2],
     /// A rule of theirs cannot be read. lvm2 does not start with it (lib/commands/toolcontext.c, init_filters), and what
@@ -34,6 +38,8 @@ impl LvmConf {
         volumes: None,
         auto_volumes: None,
         host_tags: Vec::new(),
+        tags_of_hosts: Vec::new(),
+        name_is_tag: false,
         filters: [Vec::new(), Vec::new()],
         bad_filter: false,
         system_id: SystemId::NONE,
@@ -84,8 +90,14 @@ impl LvmConf {
         };
         for root in &sources {
             for (key, value) in root.section("tags").map(|tags| tags.0.as_slice()).unwrap_or_default() {
-                if matches!(value, Value::Section(tag) if tag.0.is_empty()) {
-                    conf.host_tags.push(key.trim_start_matches('@').to_owned());
+                let tag = key.trim_start_matches('@').to_owned();
+                match value {
+                    Value::Section(inner) => match inner.0.iter().find(|(name, _)| name == "host_list") {
+                        Some((_, hosts)) => conf.tags_of_hosts.push((tag, texts(hosts))),
+                        None => conf.host_tags.push(tag),
+                    },
+                    Value::Number(number) if key == "hosttags" => conf.name_is_tag |= *number != 0,
+                    _ => {}
                 }
             }
         }
@@ -107,10 +119,14 @@ impl LvmConf {
             })
     }
 
-    /// Whether `activation/volume_list` allows the volume.
+    /// Whether `activation/volume_list` allows the volume. Without a list, a host that has tags activates only what carries
+    /// one of them (lvm2: lib/activate/activate.c, _passes_activation_filter).
     #[must_use]
     pub fn allows(&self, vg: &VolumeGroup, lv: &LogicalVolume) -> bool {
-        self.volumes.as_deref().is_none_or(|list| self.is_listed(list, vg, lv))
+        match &self.volumes {
+            Some(list) => self.is_listed(list, vg, lv),
+            None => self.host_tags.is_empty() || self.is_listed(&["@*".to_owned()], vg, lv),
+        }
     }
 
     /// Whether `activation/auto_activation_volume_list` allows the volume.
@@ -152,6 +168,12 @@ impl LvmConf {
     /// Tells what [`LvmConf::system_id_file`] holds, and the host name. Until then only `lvmlocal` gives a system id.
     pub fn identify(&mut self, hostname: &str, file: Option<&[u8]>) {
         self.system_id.resolve(hostname, file);
+        let named = std::mem::take(&mut self.tags_of_hosts).into_iter();
+        let named = named.filter(|(_, hosts)| hosts.iter().any(|host| host == hostname)).map(|(tag, _)| tag);
+        self.host_tags.extend(named);
+        if self.name_is_tag && !hostname.is_empty() {
+            self.host_tags.push(hostname.to_owned());
+        }
     }
 
     /// Why a group with this system id is not this host's and what to do about it; `None` for one that is.
@@ -219,6 +241,27 @@ mod tests {
             conf.foreign("me").is_none() && conf.foreign("you").is_none() && conf.foreign("them").is_some()
         );
         assert_eq!(conf.filters[1].len(), 2);
+    }
+
+    #[test]
+    fn tags_of_the_host_are_a_list_where_there_is_none() {
+        for (text, tag, yes) in [
+            ("", "", true),
+            ("tags { here {} }", "", false),
+            ("tags { here {} }", "here", true),
+            ("tags { hosttags = 1 }", "me", true),
+            ("tags { hosttags = 1 }", "", false),
+            ("tags { hosttags = 0 }", "", true),
+            ("tags { here { host_list = [\"me\"] } }", "here", true),
+            ("tags { here { host_list = [\"me\"] } }", "", false),
+            ("tags { here { host_list = [\"you\"] } }", "", true),
+            ("tags { hosttags = 1 } activation { volume_list = [\"@*\"] }", "me", true),
+        ] {
+            let mut conf = LvmConf::read(Some(text.as_bytes()), None);
+            conf.identify("me", None);
+            let vg = VolumeGroup { tags: vec![tag.into()], ..VolumeGroup::default() };
+            assert_eq!(conf.allows(&vg, &LogicalVolume::default()), yes, "{text} {tag}");
+        }
     }
 
     #[test]

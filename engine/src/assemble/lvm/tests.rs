@@ -394,7 +394,7 @@ fn degraded_after_the_grace_time_if_redundancy_covers_it() {
     assert!(created(&actions).is_empty());
     assert!(why(&script).contains("rootward.degraded=never"), "{}", why(&script));
     // A volume that does not lie on what is missing needs no redundancy.
-    let mut script = self::script("root=/dev/vg/root degraded=never");
+    let mut script = self::script("rd.lvm.lv=vg/root root=/dev/vg/root degraded=never");
     let vg = group("vg", 'v', 1, "ab", &[("root", 0)]);
     let mut actions = script.disk("sda", pv('a', Some(&vg)));
     actions.extend(script.wait(9_000));
@@ -531,7 +531,7 @@ fn copies_of_a_pv_and_of_a_name() {
 }
 
 #[test]
-fn a_segment_with_an_unknown_flag_is_not_made() {
+fn a_segment_of_an_unknown_type_or_flag_is_not_made() {
     let mut vg = group("vg", 'v', 1, "a", &[("root", 0)]);
     for (flag, made) in [("METADATA_FORMAT", true), ("NEW_ONE", false)] {
         vg.lvs[0].segments[0].kind_flags = vec![flag.to_owned()];
@@ -539,6 +539,49 @@ fn a_segment_with_an_unknown_flag_is_not_made() {
         let actions = [script.disk("sda", pv('a', Some(&vg))), script.wait(2_000)].concat();
         assert_eq!(!created(&actions).is_empty(), made, "{flag}");
         assert!(made || why(&script).contains("striped+NEW_ONE"), "{}", why(&script));
+    }
+    vg.lvs[0].segments[0].kind_flags = Vec::new();
+    vg.lvs[0].segments[0].kind = "teleported".to_owned();
+    let mut script = script("root=/dev/vg/root");
+    let actions = [script.disk("sda", pv('a', Some(&vg))), script.wait(20_000)].concat();
+    assert!(created(&actions).is_empty(), "{actions:?}");
+    assert!(why(&script).contains("unknown type teleported"), "{}", why(&script));
+}
+
+/// `pv0` in an area is the physical volume, whatever volumes are called.
+#[test]
+fn a_volume_with_the_name_that_the_metadata_have_for_a_pv() {
+    let vg = group("vg", 'v', 1, "a", &[("pv0", 0), ("root", 0)]);
+    let mut script = script("root=/dev/vg/root");
+    assert_eq!(created(&script.disk("sda", pv('a', Some(&vg)))), ["vg-root"]);
+    // What lies on a missing one is missing, though there is a volume of its name.
+    let vg = group("vg", 'v', 1, "ab", &[("pv1", 0), ("root", 1)]);
+    let mut script = self::script("rd.lvm.lv=vg/root root=/dev/vg/root degraded=never");
+    let actions = [script.disk("sda", pv('a', Some(&vg))), script.wait(60_000)].concat();
+    assert!(created(&actions).is_empty(), "{actions:?}");
+    assert_eq!(created(&script.disk("sdb", pv('b', Some(&vg)))), ["vg-root"]);
+}
+
+/// vgchange activates origins, which bring their snapshots along: what keeps an origin down keeps them down.
+#[test]
+fn a_snapshot_does_not_pull_its_origin_up() {
+    for (skipped, count) in [(false, 1), (true, 0)] {
+        let mut vg = group("vg", 'v', 1, "a", &[("origin", 0), ("snap", 0)]);
+        let mut snapshot = linear("snapshot0", 2, "pv0");
+        snapshot.status = words(&["READ", "WRITE"]);
+        snapshot.segments[0].kind = "snapshot".into();
+        snapshot.segments[0].config = Section(vec![
+            ("chunk_size".into(), Value::Number(8)),
+            ("origin".into(), Value::Text("origin".into())),
+            ("cow_store".into(), Value::Text("snap".into())),
+        ]);
+        vg.lvs.push(snapshot);
+        if skipped {
+            vg.lvs[0].flags = words(&["ACTIVATION_SKIP"]);
+        }
+        let mut script = script("rd.lvm.vg=vg");
+        let actions = script.disk("sda", pv('a', Some(&vg)));
+        assert_eq!(created(&actions).len(), count, "{actions:?}");
     }
 }
 

@@ -307,7 +307,7 @@ impl<'a> Builder<'_, 'a> {
                     if let Some(pv) = pv.and_then(|pv| (self.pvs)(&pv.id)) {
                         largest = largest.max(pv.read_ahead);
                     }
-                    open.extend(group.find(name).filter(|lv| seen.insert(*lv)));
+                    open.extend(group.area(name).filter(|lv| seen.insert(*lv)));
                 }
                 for leg in parts.legs() {
                     open.extend(group.find(leg.data).filter(|lv| seen.insert(*lv)));

@@ -89,6 +89,12 @@ impl<'a> Group<'a> {
         self.by_name.get(name).copied()
     }
 
+    /// The volume that an area of this name is. Physical volumes go before volumes that are called as the metadata call
+    /// them (lvm2: lib/format_text/import_vsn1.c, text_import_areas).
+    pub(super) fn area(&self, name: &str) -> Option<usize> {
+        self.find(name).filter(|_| self.vg.pv(name).is_none())
+    }
+
     /// The volume that `key` of a segment of `lv` names.
     pub(super) fn named(&self, lv: usize, segment: &Segment, key: &str) -> Result<usize, Refusal> {
         segment
@@ -222,7 +228,7 @@ impl<'a> Group<'a> {
                         used.extend([metadata, data]);
                     }
                 } else {
-                    used.extend(parts.areas().map(|(name, _)| self.find(name)));
+                    used.extend(parts.areas().map(|(name, _)| self.area(name)));
                 }
             }
         }

@@ -69,7 +69,7 @@ impl<'g, 'a> Presence<'g, 'a> {
                 continue;
             }
             for (name, _) in parts.areas() {
-                match self.group.find(name) {
+                match self.group.area(name) {
                     Some(lv) => {
                         below.insert(lv);
                     }

@@ -115,7 +115,7 @@ impl<'a> Builder<'_, 'a> {
     /// Adds the volumes among the areas of a segment.
     fn add_areas(&mut self, parts: Parts<'a>, depth: usize) -> Result<(), Refusal> {
         for (name, _) in parts.areas() {
-            if let Some(area) = self.group.find(name).filter(|_| self.group.vg.pv(name).is_none()) {
+            if let Some(area) = self.group.area(name) {
                 self.add(area, None, depth + 1)?;
             }
         }
