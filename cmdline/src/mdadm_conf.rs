@@ -79,7 +79,10 @@ pub fn parse(text: &str) -> (MdadmConf, Vec<Diagnostic>) {
                     }
                 }
             }
-            Some("auto") => conf.auto.extend(words.iter().map(|word| word.to_ascii_lowercase())),
+            // The first line alone counts.
+            Some("auto") if conf.auto.is_empty() => {
+                conf.auto.extend(words.iter().map(|word| word.to_ascii_lowercase()));
+            }
             // Mail, policies, programs: of no concern before the real root.
             Some(_) => {}
             None => bad(keyword, "not a keyword of mdadm.conf(5)"),

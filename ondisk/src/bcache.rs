@@ -54,12 +54,13 @@ pub(crate) fn member(probe: &Probe<'_>) -> Option<Superblock> {
     // Versions of caches: 0, 3, 5; of backing devices: 1, 4, 6.
     let backing = matches!(sb.le64(16)?, 1 | 4 | 6);
     let set = sb.array(56).filter(|set| set != MAGIC)?;
-    // BDEV_STATE: none, clean, dirty, stale.
+    // BDEV_STATE: none, clean, dirty, stale. A stale one has run without its cache and holds the truth alone; the kernel
+    // starts it at once (drivers/md/bcache/super.c, register_bdev).
     let state = sb.le64(104)? >> 61 & 3;
     Some(Superblock {
         backing,
-        set: if backing && state == 0 { None } else { text::uuid(&set) },
-        dirty: backing && state > 1,
+        set: if backing && matches!(state, 0 | 3) { None } else { text::uuid(&set) },
+        dirty: backing && state == 2,
     })
 }
 
@@ -97,8 +98,8 @@ mod tests {
             (3, 0, Superblock { backing: false, set: set.clone(), dirty: false }),
             (1, 0, Superblock { backing: true, set: None, dirty: false }),
             (4, 1, Superblock { backing: true, set: set.clone(), dirty: false }),
-            (6, 2, Superblock { backing: true, set: set.clone(), dirty: true }),
-            (6, 3, Superblock { backing: true, set, dirty: true }),
+            (6, 2, Superblock { backing: true, set, dirty: true }),
+            (6, 3, Superblock { backing: true, set: None, dirty: false }),
         ] {
             assert_eq!(found(&disk(version, state)), Some(expected));
         }

@@ -57,6 +57,9 @@ pub(super) fn is_automatic(image: &ImageFacts, superblock: &Superblock) -> bool 
         let (yes, what) = match (word.strip_prefix('+'), word.strip_prefix('-')) {
             (Some(what), _) => (true, what),
             (_, Some(what)) => (false, what),
+            // mdadm: config.c, autoline.
+            _ if word == "yes" => (true, "all"),
+            _ if word == "no" => (false, "all"),
             _ => continue,
         };
         let meant = match what {

@@ -159,6 +159,8 @@ fn what_is_wanted() {
         ("AUTO", with(|_| {}), "AUTO -all", 0),
         ("AUTO", with(|_| {}), "AUTO +1.x -all", 1),
         ("AUTO", with(|_| {}), "AUTO homehost -all", 0),
+        ("AUTO", with(|_| {}), "AUTO no", 0),
+        ("AUTO", with(|_| {}), "AUTO yes\nAUTO -all", 1),
     ] {
         assert_eq!(mirror(plan, conf), wanted, "{what} {conf}");
     }
