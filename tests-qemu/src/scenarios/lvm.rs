@@ -1,4 +1,4 @@
-//! Logical volumes: the root on one, whole distributions on them, and what goes wrong with physical volumes.
+//! Logical volumes: the root on one, and whole distributions on them.
 //!
 //! The builder VM makes the disks with lvm2, activates them with `vgchange -ay` and notes what device-mapper then shows;
 //! what `/init` makes of the same disks has to be the same.
@@ -10,7 +10,6 @@ use super::distribution::healthy;
 use super::handoff::{handed_over, linked, root_is};
 use super::root_forms::STORAGE;
 use crate::bed::{LUKS_UUID, PASSPHRASE, Recipe, Tree};
-use crate::dialogue::PROMPT;
 use crate::disk::PLAIN_UUID;
 use crate::image::Image;
 use crate::kernel::Series;
@@ -21,7 +20,7 @@ use crate::scenario::{Boot, Scenario, ensure, equal};
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = vec![debian(Release::Bookworm, Series::V6_1), debian(Release::Trixie, Series::V6_12)];
     all.extend(Series::ALL.map(linear));
-    all.extend([degraded(), missing(), damaged(), duplicate(), snapshot()]);
+    all.extend([degraded(), snapshot()]);
     all
 }
 
@@ -45,7 +44,7 @@ note() {
 }
 ";
 
-fn recipe(name: &str, tree: Tree, disks: &[(&str, u64)], script: &str) -> Arc<Recipe> {
+pub(super) fn recipe(name: &str, tree: Tree, disks: &[(&str, u64)], script: &str) -> Arc<Recipe> {
     Arc::new(Recipe {
         name: format!("lvm-{name}"),
         script: format!("{NOTE}{script}"),
@@ -59,12 +58,12 @@ fn recipe(name: &str, tree: Tree, disks: &[(&str, u64)], script: &str) -> Arc<Re
     })
 }
 
-fn image() -> Image {
+pub(super) fn image() -> Image {
     Image::modules(&[STORAGE, &["dm_mod", "dm_raid", "raid1"]].concat())
 }
 
 /// The devices that the builder noted, no more and no less, with names and UUIDs.
-fn as_lvm2_made(boot: Boot) -> Boot {
+pub(super) fn as_lvm2_made(boot: Boot) -> Boot {
     boot.check("the devices have lvm2's names and UUIDs", |seen| {
         let verdict = seen.verdict.as_ref().ok_or("no verdict arrived")?;
         let noted = seen.dump.lines().filter(|line| line.contains(" LVM-"));
@@ -166,91 +165,6 @@ fn degraded() -> Scenario {
         boots: vec![whole, graceful, at_once],
         comparison: None,
     }
-}
-
-/// Without the redundancy that would cover it, no degraded start, however long.
-fn missing() -> Scenario {
-    let script = "\
-vgcreate vg $D1 $D2
-lvcreate -y -Wn -n root -l 40 vg $D2
-fill /dev/vg/root
-vgchange -an vg
-";
-    let recipe = recipe("missing", Tree::Probe, &[("D1", 200), ("D2", 200)], script);
-    let boot = Boot::new(Series::V6_12, image(), "root=/dev/vg/root ro rd.retry=6 rootward.degraded=0")
-        .disk(recipe.disk("D1"), Bus::VirtioBlk)
-        .expect("rootward: cannot reach root: /dev/vg/root")
-        .expect("VG vg: 1 of 2 PVs seen, missing PV")
-        .expect("there is no redundancy that covers it")
-        .expect("try: attach the disk with PV")
-        .expect(PROMPT)
-        .types("poweroff")
-        .stops_before_root()
-        .only_reads();
-    Scenario::new("lvm-missing-pv", boot)
-}
-
-/// One PV has the newest metadata with a wrong checksum, the other the metadata from before: lvm2 uses that, and so do
-/// we. On another disk every copy is damaged, which costs nothing while others know the group.
-fn damaged() -> Scenario {
-    let script = "\
-pvcreate --metadatacopies 2 $D3
-vgcreate vg $D1 $D2 $D3
-lvcreate -y -Wn -n root -l 20 vg $D1
-lvextend -l +20 vg/root $D3
-fill /dev/vg/root
-vgchange -an vg
-sync
-dd if=$D2 of=before bs=1M count=1
-vgchange --addtag newer vg
-sync
-dd if=before of=$D2 bs=1M count=1 conv=notrunc
-text() { echo $(($2 + $(od -A n -t u8 -j $(($2 + 40)) -N 8 $1))); }
-end=$(($(blockdev --getsize64 $D3) - 1048576))
-for place in \"$D1 4096\" \"$D3 4096\" \"$D3 $end\"; do
-    set -- $place
-    printf X | dd of=$1 bs=1 seek=$(($(text $1 $2) + 20)) conv=notrunc
-done
-sync
-echo 3 >/proc/sys/vm/drop_caches
-vgs -o +vg_seqno,vg_tags || true
-vgchange -ay vg
-note $D1 $D2 $D3 >$DUMP
-vgchange -an vg
-";
-    let recipe = recipe("damaged", Tree::Probe, &[("D1", 160), ("D2", 64), ("D3", 160)], script);
-    let boot = Boot::new(Series::V6_12, image(), "root=/dev/vg/root ro")
-        .disk(recipe.disk("D1"), Bus::VirtioBlk)
-        .disk(recipe.disk("D2"), Bus::VirtioBlk)
-        .disk(recipe.disk("D3"), Bus::VirtioBlk);
-    Scenario::new("lvm-damaged-metadata", as_lvm2_made(root_is(handed_over(boot), "dm-0", "ext4", false)))
-}
-
-/// A copy of a disk beside it: lvm2 activates nothing then. The operator pulls none, so the boot stops with advice.
-fn duplicate() -> Scenario {
-    let script = "\
-vgcreate vg $D1
-lvcreate -y -Wn -n root -l 30 vg
-fill /dev/vg/root
-vgchange -an vg
-dd if=$D1 of=$D2 bs=1M
-sync
-vgchange -ay vg && exit 1
-echo lvm2 refused
-";
-    let recipe = recipe("duplicate", Tree::Probe, &[("D1", 160), ("D2", 160)], script);
-    let boot = Boot::new(Series::V6_12, image(), "root=/dev/vg/root ro rd.retry=30")
-        .disk(recipe.disk("D1"), Bus::VirtioBlk)
-        .disk(recipe.disk("D2"), Bus::VirtioBlk)
-        .expect("rootward: cannot reach root: /dev/vg/root")
-        .expect("VG vg is left alone")
-        .expect("is on vda and vdb: one is a copy")
-        .expect("try: detach one of vda and vdb")
-        .expect(PROMPT)
-        .types("poweroff")
-        .stops_before_root()
-        .only_reads();
-    Scenario::new("lvm-duplicate-pv", boot)
 }
 
 /// What the real root does once it is up: first it notes what it found, then it works on the group.

@@ -13,6 +13,7 @@ mod handoff;
 mod luks;
 mod luks_options;
 mod lvm;
+mod lvm_faults;
 mod lvm_types;
 mod md;
 mod memory;
@@ -33,6 +34,7 @@ pub fn all() -> Vec<Scenario> {
     let mut all = distribution::scenarios();
     all.extend(lvm::scenarios());
     all.extend(lvm_types::scenarios());
+    all.extend(lvm_faults::scenarios());
     all.extend(multipath::scenarios());
     all.extend(memory::scenarios());
     all.extend(crypt::scenarios());

@@ -17,24 +17,25 @@ make --type raid1 -m 1 --nosync -L 8m -n poolmeta all $A $B
 lvconvert -q -y --type thin-pool --poolmetadata all/poolmeta all/pool
 lvcreate -q -V 440m -n root all/pool
 fill /dev/all/root own
-make -l 4 -n linear all
+# Where there is room beside them for what they are converted to later.
+make -l 4 -n linear all $D
 lvchange -q -y -My --minor 77 all/linear
 make -i 3 -I 32 -l 6 -n striped all
 make -l 2 -n a-b--c all
 make --type raid0 -i 2 -l 4 -n r0 all
 make --type raid0_meta -i 2 -l 4 -n r0m all
-make --type raid1 -m 2 -l 4 -n r1 all
+make --type raid1 -m 2 -l 4 -n r1 all $C $D $E
 make --type raid1 -m 1 -l 4 -n r1mostly all $A $B
 settle
 lvchange -q --writemostly $B --writebehind 100 all/r1mostly
 make --type raid4 -i 2 -l 4 -n r4 all
-make --type raid5 -i 2 -l 4 -n r5 all
+make --type raid5 -i 2 -l 4 -n r5 all $C $D $E
 for layout in raid5_la raid5_ra raid5_rs raid5_n raid6_zr raid6_nr raid6_nc raid6_la_6 raid6_ls_6 raid6_n_6; do
     make --type $layout -i 3 -l 3 -n r_$layout all
 done
 make --type raid10 -m 1 -i 2 -l 4 -n r10 all
 make --type raid1 -m 1 --raidintegrity y -l 4 -n guarded all
-make --type mirror -m 1 --mirrorlog core -l 4 -n mirror all
+make --type mirror -m 1 --mirrorlog core -l 4 -n mirror all $D $E
 make --type mirror -m 1 --mirrorlog disk -l 4 -n logged all
 make --type zero -l 4 -n zeros all
 lvcreate -q -s -kn -n snap all/root

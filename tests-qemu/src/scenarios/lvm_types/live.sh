@@ -25,7 +25,6 @@ lvconvert -y --uncache all/vcached
 lvconvert -y --uncache all/wcached
 lvconvert -y --raidintegrity n all/guarded
 lvextend -y -l +2 all/r5
-lvextend -y -l +2 all/r10
 lvcreate -y -V 8m -n more --thinpool all/pool
 lvcreate -y -s -n again all/root
 lvchange --syncaction check all/r_raid6_zr

@@ -27,8 +27,9 @@ facts() {
 
 # Puts into a root what its checker runs: facts, and what an administrator does after that.
 own() { # commands
-    # What the real root finds active was made before it ran.
-    echo 'activation { auto_activation_volume_list = [] }' >/new/etc/lvm/lvmlocal.conf
+    # What the real root finds active was made before it ran. On an emulated CPU dmeventd's answers come too late for
+    # the lvm2 of Debian 12, which then takes its own service for failed.
+    echo 'activation { auto_activation_volume_list = [] monitoring = 0 }' >/new/etc/lvm/lvmlocal.conf
     echo "$(findmnt -no SOURCE /new) / ext4 defaults 0 1" >/new/etc/fstab
     {
         echo 'A=/dev/vda B=/dev/vdb C=/dev/vdc D=/dev/vdd E=/dev/vde'
