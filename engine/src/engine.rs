@@ -57,6 +57,8 @@ pub struct Engine {
     image: ImageFacts,
     table: Table,
     goal: Goal,
+    /// Devices that are mounted: the root's, then that of a separate `/usr`.
+    mounted: Vec<DevName>,
     assemblers: Vec<Box<dyn Assembler>>,
     next_command: u64,
     drivers: DriverFacts,
@@ -91,6 +93,7 @@ impl Engine {
             image,
             table: Table::default(),
             goal: Goal::new(Mountpoint::Root),
+            mounted: Vec::new(),
             assemblers: assemble::all(),
             next_command: 1,
             drivers: DriverFacts::default(),
@@ -166,6 +169,8 @@ impl Engine {
             plan: &self.plan,
             image: &self.image,
             table: &self.table,
+            goal: self.goal.device(),
+            mounted: &self.mounted,
             now,
             calm: self.is_calm(),
             stuck: self.is_stuck(now),
@@ -294,6 +299,7 @@ impl Engine {
                 if let Outcome::Usr(entry) = outcome {
                     self.goal.usr = Some(entry.clone());
                 }
+                self.mounted.push(name.clone());
                 self.goal.stage = Stage::Mounted(name);
             }
             (Stage::Mounting(asked, name), Err(failure)) if asked == id => {

@@ -36,6 +36,10 @@ pub struct View<'a> {
     /// It has been calm for a while, the drivers that nothing needs were loaded too: layers that cost the user
     /// something may be peeled.
     pub stuck: bool,
+    /// The device that is the goal, mounted or about to be, and what was mounted before it.
+    pub goal: Option<&'a DevName>,
+    /// Devices that are mounted.
+    pub mounted: &'a [DevName],
     /// When anything last changed.
     pub last_change: Moment,
     /// When anything last changed or was at work: a degraded start waits from here on.

@@ -107,12 +107,13 @@ fn mapped(table: &Table) -> BTreeSet<&str> {
     uuids.collect()
 }
 
-/// Disks that something has which is not multipath; a partition counts for its disk.
-fn in_use(table: &Table) -> BTreeSet<&DevName> {
+/// Disks that something has which is not multipath, a mount included; a partition counts for its disk.
+fn in_use(view: View<'_>) -> BTreeSet<&DevName> {
+    let table = view.table;
     let foreign = table
         .iter()
         .filter(|device| device.facts.dm.as_ref().is_none_or(|dm| !dm.uuid.starts_with("mpath-")));
-    let used = foreign.flat_map(|device| &device.facts.slaves);
+    let used = foreign.flat_map(|device| &device.facts.slaves).chain(view.goal).chain(view.mounted);
     used.map(|name| table.get(name).and_then(|device| device.facts.parent.as_ref()).unwrap_or(name)).collect()
 }
 
@@ -159,7 +160,7 @@ impl Multipath {
     fn judge(&mut self, config: &Config, view: View<'_>) {
         self.wake = None;
         let settled = view.calm || view.stuck;
-        let (mapped, in_use) = (mapped(view.table), in_use(view.table));
+        let (mapped, in_use) = (mapped(view.table), in_use(view));
         for (wwid, unit) in &mut self.units {
             let of_first = unit.paths.first().and_then(|name| view.table.get(name));
             let patience = |device: &Device| {
@@ -345,7 +346,7 @@ impl Assembler for Multipath {
             (_, Verdict::Perhaps) => {
                 (State::Waiting, format!("kept for multipath in case another path to {wwid} comes"))
             }
-            (_, Verdict::No) if unit.paths.len() > 1 && !in_use(view.table).contains(&device.name) => {
+            (_, Verdict::No) if unit.paths.len() > 1 && !in_use(view).contains(&device.name) => {
                 (State::Seen, format!("one of {count} to {wwid}, which /etc/multipath/wwids does not name"))
             }
             _ => return None,

@@ -6,7 +6,7 @@ use super::*;
 use crate::command::DmTarget;
 use crate::event::{DmFacts, Event};
 use crate::image::ImageFacts;
-use crate::script::{Script, content, gpt, plan, uuid};
+use crate::script::{Script, content, gpt, is_mount, plan, uuid};
 
 const WWID: &str = "36001405a0102030405060708090a0b0c";
 const ROOT: &str = "6e7410d5-90b8-e744-b233-a0e57b61cd0f";
@@ -255,6 +255,16 @@ fn a_disk_in_use_stays_what_it_is() {
     script.add("sda", facts(0, scsi(WWID, "a")), content(Kind::Lvm2Pv, "pv"));
     script.add("dm-0", mapping("vg-lv", "LVM-x", &["sda"], 1 << 20), Content::default());
     let actions = script.add("sdb", facts(16, scsi(WWID, "b")), content(Kind::Lvm2Pv, "pv"));
+    assert!(created(&actions).is_empty() && !is_claimed(&script, "sda"));
+}
+
+/// A second path that comes late would take the disk away from under the root.
+#[test]
+fn a_mounted_disk_stays_what_it_is() {
+    let mut script = boot("defaults {\n find_multipaths on\n}", &[]);
+    script.add("sda", facts(0, scsi(WWID, "a")), content(Kind::Ext4, ROOT));
+    script.answer(is_mount, Ok(Outcome::Done));
+    let actions = script.add("sdb", facts(16, scsi(WWID, "b")), content(Kind::Ext4, ROOT));
     assert!(created(&actions).is_empty() && !is_claimed(&script, "sda"));
 }
 
