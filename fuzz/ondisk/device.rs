@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use ondisk::ata_raid::Disk;
+use ondisk::ata_raid::{self, Disk, Format};
 use ondisk::{Content, Kind, Member, ReadAt, ReadError, luks, udev_encode};
 
 /// No format makes us read more: two LUKS2 headers of 4 MiB, both digested and parsed.
@@ -132,8 +132,12 @@ pub fn member(device: Device, kind: Kind) {
                 assert!(anchor.parts(index).len() <= anchor.volumes.len());
             }
             assert!(anchor.volumes.is_empty() || anchor.uuid(Some(0)).is_some());
+            marked(device, Format::Imsm);
         }
-        Some(Disk::Ddf(group)) => assert!(group.disks.len() <= 8192 && group.sets.len() <= 8192),
+        Some(Disk::Ddf(group)) => {
+            assert!(group.disks.len() <= 8192 && group.sets.len() <= 8192);
+            marked(device, Format::Ddf);
+        }
         None => {}
     }
 }
@@ -198,4 +202,19 @@ pub fn crc32(start: u32, bytes: &[u8]) -> u32 {
 pub fn crc32c(start: u32, bytes: &[u8]) -> u32 {
     static TABLE: [u32; 256] = table(0x82f6_3b78);
     crc(&TABLE, start, bytes)
+}
+
+/// Marking a set as written to stays within the disk's last 8 MiB, leaves a member, and has nothing to do a second time.
+fn marked(mut device: Device, format: Format) {
+    for (index, missing) in [(0, &[][..]), (0, &[0]), (1, &[1, 0xdead_beef])] {
+        let Some(writes) = ata_raid::dirty(&device, format, index, missing).unwrap() else { continue };
+        for (at, bytes) in writes {
+            assert!(at >= device.size - (8 << 20) && at + bytes.len() as u64 <= device.size, "{at}");
+            device.put(at, &bytes);
+        }
+        assert_eq!(ata_raid::dirty(&device, format, index, missing).unwrap(), Some(Vec::new()));
+        let content = ondisk::identify(&device).unwrap();
+        assert_eq!(content.only().map(|only| only.kind), Some(format.kind()));
+        (device.bytes, device.reads) = (Cell::new(0), Cell::new(0));
+    }
 }
