@@ -96,6 +96,10 @@ pub struct CommandId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretId(pub u64);
 
+/// Number of a question on the consoles, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct QuestionId(pub u64);
+
 /// A device on some bus for which no driver was found in the image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Driverless {
@@ -210,8 +214,8 @@ pub enum Event {
     Done(CommandId, Outcome),
     /// A command failed.
     Failed(CommandId, Failure),
-    /// Somebody typed a passphrase, in answer to [`crate::Action::AskPassphrase`].
-    Typed(SecretId),
+    /// Somebody typed a passphrase or a PIN, in answer to the [`crate::Action::AskPassphrase`] of this number.
+    Typed(SecretId, QuestionId),
     /// The operator asks to try again after a stop.
     Retry,
     /// The operator names the root by hand (a node below `/dev`).

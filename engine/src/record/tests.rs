@@ -118,7 +118,7 @@ fn the_other_events_survive() {
         Event::Failed(CommandId(1), Failure::BadKey("key file /k is empty".into())),
         Event::Failed(CommandId(1), Failure::Other("two words".into())),
         Event::Done(CommandId(9), Outcome::Made { major: 254, minor: 3 }),
-        Event::Typed(SecretId(4)),
+        Event::Typed(SecretId(4), QuestionId(2)),
         Event::Retry,
         Event::UseRoot("/dev/sda 1".into()),
         Event::Continue,

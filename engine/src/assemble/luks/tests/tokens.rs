@@ -72,11 +72,11 @@ fn a_pin_is_asked_for_and_given_to_the_token_alone() {
     let actions = script.answer(is_unseal, Ok(Outcome::Done));
     let prompt = format!("PIN of the TPM 2.0 for sda (luks-{ID}), or nothing for its passphrase");
     assert_eq!(asks(&actions), [(prompt.clone(), None)]);
-    let actions = script.tell(Event::Typed(SecretId(1)));
+    let actions = script.types(SecretId(1));
     assert_eq!((asked(&actions), held(&actions)), (vec![(TokenKind::Tpm2, Some(1))], vec![]));
     let actions = script.answer(is_unseal, Err(Failure::WrongSecret));
     assert_eq!(asks(&actions), [(prompt, Some("wrong PIN, 2 tries left".to_owned()))]);
-    assert_eq!(asked(&script.tell(Event::Typed(SecretId(2)))), [(TokenKind::Tpm2, Some(2))]);
+    assert_eq!(asked(&script.types(SecretId(2))), [(TokenKind::Tpm2, Some(2))]);
     assert_eq!(held(&script.answer(is_unseal, Ok(Outcome::Secret(SecretId(3))))), [3]);
 }
 
@@ -89,14 +89,33 @@ fn after_three_wrong_pins_or_none_the_passphrase_is_asked_for() {
         let failure = if empty { Failure::NoKeyFile("no PIN".into()) } else { Failure::WrongSecret };
         for pin in 0..if empty { 1 } else { 3 } {
             assert!(asks(&actions)[0].0.starts_with("PIN of the"), "{actions:?}");
-            script.tell(Event::Typed(SecretId(pin)));
+            script.types(SecretId(pin));
             actions = script.answer(is_unseal, Err(failure.clone()));
             assert_eq!((held(&actions), said(&actions)), (vec![], vec![]));
         }
         let note = (!empty).then(|| "3 wrong PINs".to_owned());
         assert_eq!(asks(&actions), [(format!("Passphrase for sda (luks-{ID})"), note)]);
-        assert_eq!(held(&script.tell(Event::Typed(SecretId(7)))), [7]);
+        assert_eq!(held(&script.types(SecretId(7))), [7]);
     }
+}
+
+#[test]
+fn an_answer_to_an_earlier_question_is_never_a_pin() {
+    let mut plan = explicit("aaaa");
+    plan.luks.selectors.push(selector(LuksIdKind::Uuid, ID));
+    plan.luks.options.push((Some(ID.to_owned()), vec!["fido2-device=auto".to_owned()]));
+    let mut script = Script::new(plan);
+    let passphrase = number(&script.disk("sda", content(Kind::Luks2, "aaaa")));
+    script.disk("sdb", luks());
+    let actions = script.answer(is_unseal, Ok(Outcome::Done));
+    assert!(asks(&actions)[0].0.starts_with("PIN of the security key for sdb"), "{actions:?}");
+    let pin = number(&actions);
+    assert_ne!(passphrase, pin);
+    // The passphrase was complete before the question changed, and is told after it.
+    let actions = script.tell(Event::Typed(SecretId(1), passphrase));
+    assert_eq!((asked(&actions), held(&actions), asks(&actions)), (vec![], vec![], vec![]));
+    let actions = script.tell(Event::Typed(SecretId(2), pin));
+    assert_eq!((asked(&actions), held(&actions)), (vec![(TokenKind::Fido2, Some(2))], vec![]));
 }
 
 #[test]
@@ -106,7 +125,7 @@ fn one_pin_for_all_tokens_of_a_kind() {
     let mut script = Script::new(plan);
     script.disk("sda", luks());
     script.answer(is_unseal, Ok(Outcome::Done));
-    script.tell(Event::Typed(SecretId(1)));
+    script.types(SecretId(1));
     script.answer(is_unseal, Ok(Outcome::Secret(SecretId(2))));
     script.answer(is_open, Ok(Outcome::Done));
     assert_eq!(asked(&script.disk("sdb", content(Kind::Luks2, "aaaa"))), [(TokenKind::Fido2, None)]);
