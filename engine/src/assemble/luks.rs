@@ -248,7 +248,12 @@ impl Assembler for Luks {
                     container.token_answered(image, kind, Some(*key));
                     self.pins.extend(pin.map(|pin| (kind, pin)));
                 }
-                Ok(_) => container.token_answered(image, kind, None),
+                Ok(_) if pin.is_none() => container.token_answered(image, kind, None),
+                // One that wants what it was given would do so for ever.
+                Ok(_) => {
+                    let failure = Failure::BadKey("it wants another PIN than its own".to_owned());
+                    self.unsaid.extend(container.token_failed(view.now, image, kind, pin, &failure));
+                }
                 Err(failure) => {
                     self.unsaid.extend(container.token_failed(view.now, image, kind, pin, failure));
                 }

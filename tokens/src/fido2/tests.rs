@@ -113,6 +113,52 @@ fn a_wrong_pin_and_a_locked_key() {
     assert!(matches!(seen, Err(Fido2Error::PinBlocked(why)) if why.contains("last tries")), "{seen:?}");
 }
 
+/// A key that wants a PIN for whatever needs a touch: `alwaysUv`.
+struct WantsPin {
+    direct: Direct,
+    assertions: usize,
+    refuses: bool,
+    answer: Option<Report>,
+}
+
+impl Wire for WantsPin {
+    fn send(&mut self, sent: &Report) -> std::result::Result<(), WireError> {
+        let [one, two, three, four, command, _, _, ctap, ..] = *sent;
+        if command & 0x80 != 0 {
+            self.refuses = false;
+        }
+        if (command, ctap) == (0x90, MAKE_ASSERTION) {
+            self.assertions += 1;
+            // The first one only asks for the credential.
+            self.refuses = self.assertions == 2;
+        }
+        if self.refuses {
+            self.answer = Some(report(&[one, two, three, four, 0x90, 0, 1, PIN_REQUIRED]));
+            return Ok(());
+        }
+        self.direct.send(sent)
+    }
+
+    fn receive(&mut self) -> std::result::Result<Report, WireError> {
+        self.answer.take().map_or_else(|| self.direct.receive(), Ok)
+    }
+
+    fn touch_wanted(&mut self) {}
+}
+
+#[test]
+fn a_pin_that_is_of_no_use_is_not_asked_for() {
+    for pin in [None, Some(PIN)] {
+        let mut wire = WantsPin { direct: plugged(b"a"), assertions: 0, refuses: false, answer: None };
+        let (token, _) = enrolled(&wire.direct.key, false);
+        let seen = token.unseal(pin, &mut wire, &mut random());
+        assert!(
+            matches!(seen, Err(Fido2Error::PinBlocked(why)) if why.contains("enrolled without")),
+            "{seen:?}"
+        );
+    }
+}
+
 #[test]
 fn another_key() {
     let (token, _) = enrolled(&plugged(b"a").key, false);

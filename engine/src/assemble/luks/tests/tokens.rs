@@ -119,6 +119,17 @@ fn an_answer_to_an_earlier_question_is_never_a_pin() {
 }
 
 #[test]
+fn a_token_that_wants_the_pin_it_was_given_is_not_asked_again() {
+    let mut script = Script::new(with_option("fido2-device=auto"));
+    script.disk("sda", luks());
+    script.answer(is_unseal, Ok(Outcome::Done));
+    assert_eq!(asked(&script.types(SecretId(1))), [(TokenKind::Fido2, Some(1))]);
+    let actions = script.answer(is_unseal, Ok(Outcome::Done));
+    assert_eq!((asked(&actions), said(&actions).len()), (vec![], 1));
+    assert!(asks(&actions)[0].0.starts_with("Passphrase for sda"), "{actions:?}");
+}
+
+#[test]
 fn one_pin_for_all_tokens_of_a_kind() {
     let mut plan = with_option("fido2-device=auto");
     plan.luks.selectors.push(selector(LuksIdKind::Uuid, "aaaa"));
