@@ -116,6 +116,7 @@ impl Luks {
         }
         for name in self.locked() {
             let typed = self.typed.clone();
+            let key_is_busy = self.security_key_is_busy();
             let Some(container) = self.containers.get_mut(&name) else { continue };
             let Some(header) = container.header(view, &name) else { continue };
             let wanted = choice::modules_for(view, &name, container, header.as_ref());
@@ -136,7 +137,7 @@ impl Luks {
                 Next::Try(path, source) => (Attempt::KeyFile(path), source),
                 Next::Reading => return true,
                 Next::Loading => continue,
-                Next::Nothing => match container.next_held(&typed, &self.pins) {
+                Next::Nothing => match container.next_held(&typed, &self.pins, key_is_busy) {
                     Some(container::Next::Container(secret)) => {
                         (Attempt::Held(secret), SecretSource::Held(secret))
                     }
@@ -150,6 +151,7 @@ impl Luks {
                         &name,
                         container,
                         header.as_ref(),
+                        key_is_busy,
                         &mut self.modules,
                         requests,
                     ) {
@@ -181,6 +183,13 @@ impl Luks {
                 State::Unsealing(_, image, _) => image.token().is_none(),
                 _ => false,
             })
+    }
+
+    /// Whether a container waits for a security key, which serves one at a time.
+    fn security_key_is_busy(&self) -> bool {
+        self.containers.values().any(|container| {
+            matches!(&container.state, State::Unsealing(_, image, _) if image.token() == Some(TokenKind::Fido2))
+        })
     }
 
     /// Locked containers in the order of their devices' appearance.

@@ -73,7 +73,14 @@ impl Luks {
                 self.waiting_for_key = Some(until);
                 continue;
             }
+            if container.has_pin(&self.pins) {
+                continue;
+            }
             if let Some(at) = container.next_token() {
+                // One that is due waits for another container's, whose answer comes by itself.
+                if at <= view.now {
+                    continue;
+                }
                 self.waiting_for_key = Some(self.waiting_for_key.map_or(at, |other| other.min(at)));
                 continue;
             }

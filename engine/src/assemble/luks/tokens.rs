@@ -77,10 +77,14 @@ pub(super) fn next(
     name: &DevName,
     container: &mut Container,
     header: Option<&HeaderSource>,
+    key_is_busy: bool,
     modules: &mut BTreeMap<String, Modules>,
     requests: &mut Requests<'_>,
 ) -> Next {
-    let Some(due) = container.tokens.iter().find(|one| one.at <= view.now) else { return Next::Nothing };
+    // A second session would disturb the first, and be refused.
+    let is_free = |one: &&Wanted| !(key_is_busy && one.kind == TokenKind::Fido2);
+    let due = container.tokens.iter().filter(is_free).find(|one| one.at <= view.now);
+    let Some(due) = due else { return Next::Nothing };
     let (kind, node) = (due.kind, due.node.clone());
     match kind {
         // Many kernels have them built in.

@@ -184,6 +184,27 @@ fn others_are_opened_while_somebody_looks_for_the_key() {
 }
 
 #[test]
+fn a_security_key_serves_one_container_at_a_time() {
+    let mut plan = with_option("fido2-device=auto");
+    plan.luks.selectors.push(selector(LuksIdKind::Uuid, "aaaa"));
+    let mut script = Script::new(plan);
+    assert_eq!(asked(&script.disk("sda", luks())), [(TokenKind::Fido2, None)]);
+    let actions = script.disk("sdb", content(Kind::Luks2, "aaaa"));
+    assert_eq!((asked(&actions), asks(&actions)), (vec![], vec![]), "sda's waits to be touched");
+    assert_eq!(asked(&script.wait(60_000)), []);
+    // Now it is sdb's turn, and it wants a PIN.
+    let actions = script.answer(is_unseal, Ok(Outcome::Done));
+    assert_eq!(asked(&actions), [(TokenKind::Fido2, None)]);
+    assert!(asks(&actions)[0].0.contains("sda"), "{actions:?}");
+    // The PIN waits until the key is free, and is not asked for again meanwhile.
+    let actions = script.types(SecretId(1));
+    assert_eq!((asked(&actions), asks(&actions)), (vec![], vec![]));
+    let actions = script.answer(is_unseal, Ok(Outcome::Done));
+    assert_eq!(asked(&actions), [(TokenKind::Fido2, Some(1))]);
+    assert_eq!(held(&script.answer(is_unseal, Ok(Outcome::Secret(SecretId(2))))), [2]);
+}
+
+#[test]
 fn a_token_in_the_header_is_used_unasked_and_not_waited_for() {
     let mut enrolled = luks();
     enrolled.signatures[0].tokens = vec!["systemd-fido2".to_owned(), "systemd-tpm2".to_owned()];
