@@ -119,12 +119,14 @@ fn ask_security_keys(
     if nodes.is_empty() {
         return Err(Failure::NoKeyFile("no security key is plugged in".to_owned()));
     }
-    let mut outcome = Failure::NoKeyFile("no security key that is plugged in was enrolled".to_owned());
+    // Another key's fault does not end the wait for the right one; what the right one says does.
+    let mut fault = "no security key that is plugged in was enrolled".to_owned();
+    let mut refusal = None;
     for node in nodes {
         let mut device = match SecurityKey::open(&node) {
             Ok(device) => device,
             Err(failure) => {
-                outcome = failure;
+                fault = failure.to_string();
                 continue;
             }
         };
@@ -133,7 +135,7 @@ fn ask_security_keys(
             let sealed = match Fido2Token::read(&one.object) {
                 Ok(sealed) => sealed,
                 Err(error) => {
-                    outcome = Failure::BadKey(format!("token {}: {error}", one.id));
+                    refusal = Some(format!("token {}: {error}", one.id));
                     continue;
                 }
             };
@@ -145,9 +147,33 @@ fn ask_security_keys(
                     kmsg::say(Loudness::Warning, error);
                     return Err(Failure::WrongSecret);
                 }
-                Err(error) => outcome = Failure::BadKey(error.to_string()),
+                Err(error) if may_be_another(&error) => fault = error.to_string(),
+                Err(error) => refusal = Some(error.to_string()),
             }
         }
     }
-    Err(outcome)
+    Err(refusal.map_or(Failure::NoKeyFile(fault), Failure::BadKey))
+}
+
+/// Whether the failure leaves open that the right key is still to come, or is in somebody else's use for now.
+fn may_be_another(error: &Fido2Error) -> bool {
+    matches!(error, Fido2Error::Garbled(_) | Fido2Error::Channel(_) | Fido2Error::Unreachable(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_faulty_security_key_does_not_end_the_wait_for_the_right_one() {
+        const BUSY: u8 = 6;
+        for error in
+            [Fido2Error::Garbled("x"), Fido2Error::Channel(BUSY), Fido2Error::Unreachable("x".to_owned())]
+        {
+            assert!(may_be_another(&error), "{error:?}");
+        }
+        for error in [Fido2Error::TimedOut, Fido2Error::Denied, Fido2Error::PinBlocked("x")] {
+            assert!(!may_be_another(&error), "{error:?}");
+        }
+    }
 }

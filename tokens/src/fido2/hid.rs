@@ -39,6 +39,10 @@ const CBOR: u8 = 0x90;
 const CANCEL: u8 = 0x91;
 const KEEPALIVE: u8 = 0xbb;
 const ERROR: u8 = 0xbf;
+/// Among the capabilities in the answer to `INIT`: it understands `CBOR`, that is CTAP2.
+const CAPABILITY_CBOR: u8 = 0x04;
+/// In `ERROR`: it does not know the command.
+const INVALID_COMMAND: u8 = 1;
 /// Status in `KEEPALIVE`.
 const UP_NEEDED: u8 = 2;
 
@@ -70,6 +74,10 @@ impl<'a> Channel<'a> {
                 && *seen == nonce
                 && let Some(id) = rest.first_chunk::<4>()
             {
+                // Behind the channel: versions of the protocol and of the device in four bytes, then the capabilities.
+                if rest.get(8).is_none_or(|capabilities| capabilities & CAPABILITY_CBOR == 0) {
+                    return Err(Fido2Error::OtherKey);
+                }
                 channel.id = u32::from_be_bytes(*id);
                 return Ok(channel);
             }
@@ -86,6 +94,8 @@ impl<'a> Channel<'a> {
                 let _ = self.send(CANCEL, &[]);
                 Err(Fido2Error::TimedOut)
             }
+            // It speaks U2F alone.
+            Err(Fido2Error::Channel(INVALID_COMMAND)) => Err(Fido2Error::OtherKey),
             other => other,
         }
     }

@@ -216,12 +216,16 @@ fn keys_that_make_no_sense() {
             Fido2Error::Garbled("a message in parts"),
         ),
         (vec![report(&[9, 9, 9, 9, 0x90, 0, 1, 0])], Fido2Error::Unreachable("gone".to_owned())),
-        // A key of FIDO U2F alone.
+        // Keys of FIDO U2F alone, by what they say and by what they cannot do.
+        (vec![report(&[0, 0, 0, 1, 0xbf, 0, 1, 1])], Fido2Error::OtherKey),
         (vec![report(&[0, 0, 0, 1, 0x90, 0, 2, 0, 0xa0])], Fido2Error::OtherKey),
     ] {
         let mut wire = Script([vec![channel], after].concat());
         assert_eq!(token.check(&mut wire, &mut random()), Err(wanted));
     }
+    let mut capable = channel;
+    capable[23] = 0x0b;
+    assert_eq!(token.check(&mut Script(vec![capable]), &mut random()), Err(Fido2Error::OtherKey));
 }
 
 #[test]
