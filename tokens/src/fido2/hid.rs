@@ -68,8 +68,12 @@ impl<'a> Channel<'a> {
         let mut channel = Self { wire, id: BROADCAST, said: false };
         channel.send(INIT, &nonce)?;
         for _ in 0..MAX_FOREIGN {
-            // Other programs may have asked at the same time.
-            let Ok(answer) = channel.receive(INIT) else { continue };
+            let answer = match channel.receive(INIT) {
+                Ok(answer) => answer,
+                Err(error @ (Fido2Error::TimedOut | Fido2Error::Unreachable(_))) => return Err(error),
+                // Other programs may have asked at the same time.
+                Err(_) => continue,
+            };
             if let Some((seen, rest)) = answer.split_first_chunk::<8>()
                 && *seen == nonce
                 && let Some(id) = rest.first_chunk::<4>()

@@ -229,6 +229,32 @@ fn keys_that_make_no_sense() {
 }
 
 #[test]
+fn a_key_that_says_nothing_is_not_listened_to_again_and_again() {
+    struct Silent(WireError, usize);
+    impl Wire for Silent {
+        fn send(&mut self, _: &Report) -> std::result::Result<(), WireError> {
+            Ok(())
+        }
+
+        fn receive(&mut self) -> std::result::Result<Report, WireError> {
+            self.1 += 1;
+            Err(self.0.clone())
+        }
+
+        fn touch_wanted(&mut self) {}
+    }
+    let (token, _) = enrolled(&plugged(b"a").key, false);
+    for (error, wanted) in [
+        (WireError::TimedOut, Fido2Error::TimedOut),
+        (WireError::Failed("gone".to_owned()), Fido2Error::Unreachable("gone".to_owned())),
+    ] {
+        let mut wire = Silent(error, 0);
+        assert_eq!(token.check(&mut wire, &mut random()), Err(wanted));
+        assert_eq!(wire.1, 1);
+    }
+}
+
+#[test]
 fn tokens_that_cannot_be_used() {
     for (json, field) in [
         (json!({}), "fido2-credential"),
