@@ -177,7 +177,7 @@ pub enum Action {
     /// Unlock a key with this secret, a passphrase or a PIN, keep it as a secret and answer `Done(Secret)` or `Failed`,
     /// with nothing left mapped. Without a secret: see whether it is there, and answer `Done` if it wants a secret,
     /// `Done(Secret)` if it needs none, [`Failure::NoKeyFile`](crate::Failure) if it may still come. With a token an empty
-    /// PIN is answered by [`Failure::NoKeyFile`](crate::Failure).
+    /// PIN is answered by [`Failure::NoPin`](crate::Failure).
     UnsealKey(SealedKey, Option<SecretId>),
     /// Ask on every console, in place of any earlier question; the first answer ends it with a `Typed` event.
     AskPassphrase {

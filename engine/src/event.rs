@@ -169,6 +169,8 @@ pub enum Failure {
     NoModule(String),
     /// A key file is not where the command line says.
     NoKeyFile(String),
+    /// Nothing was typed for a PIN: the operator wants to do without the token.
+    NoPin,
     /// A key was found and cannot be used: why, as advice to an operator. The container is not to blame.
     BadKey(String),
     /// Anything else, as advice to an operator.
@@ -192,6 +194,7 @@ impl fmt::Display for Failure {
             }
             Failure::NoModule(name) => write!(f, "module {name} is neither in the image nor built in"),
             Failure::NoKeyFile(path) => write!(f, "key file {path} does not exist"),
+            Failure::NoPin => f.write_str("no PIN was given"),
             Failure::BadKey(text) | Failure::Other(text) => f.write_str(text),
         }
     }

@@ -376,6 +376,7 @@ impl Words {
                 self
             }
             Failure::NoModule(name) => self.word("no-module").text(name),
+            Failure::NoPin => self.word("no-pin"),
             Failure::NoKeyFile(path) => self.word("no-key-file").text(path),
             Failure::BadKey(text) => self.word("bad-key").text(text),
             Failure::Other(text) => self.word("other").text(text),

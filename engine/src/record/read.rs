@@ -250,6 +250,7 @@ fn failure<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<Failure> {
             Failure::NoInit(tried.collect::<Option<_>>()?)
         }
         "no-module" => Failure::NoModule(text(words.next()?)?),
+        "no-pin" => Failure::NoPin,
         "no-key-file" => Failure::NoKeyFile(text(words.next()?)?),
         "bad-key" => Failure::BadKey(text(words.next()?)?),
         "other" => Failure::Other(text(words.next()?)?),

@@ -115,6 +115,7 @@ fn the_other_events_survive() {
         Event::Failed(CommandId(1), Failure::NoInit(vec![("/sbin/init".into(), "does not exist".into())])),
         Event::Failed(CommandId(1), Failure::NoModule("x".into())),
         Event::Failed(CommandId(1), Failure::NoKeyFile("/k".into())),
+        Event::Failed(CommandId(1), Failure::NoPin),
         Event::Failed(CommandId(1), Failure::BadKey("key file /k is empty".into())),
         Event::Failed(CommandId(1), Failure::Other("two words".into())),
         Event::Done(CommandId(9), Outcome::Made { major: 254, minor: 3 }),

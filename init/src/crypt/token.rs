@@ -18,11 +18,11 @@ use crate::tpm::Tpm;
 ///
 /// # Errors
 ///
-/// [`Failure::NoKeyFile`] while the device is not there, or if the PIN given is empty; [`Failure::WrongSecret`] for a wrong
-/// PIN; otherwise [`Failure::BadKey`].
+/// [`Failure::NoKeyFile`] while the device is not there, [`Failure::NoPin`] if the PIN given is empty,
+/// [`Failure::WrongSecret`] for a wrong one; otherwise [`Failure::BadKey`].
 pub fn unseal(token: &Token, pin: Option<&Secret>) -> Result<Option<Secret>, Failure> {
     if pin.is_some_and(Secret::is_empty) {
-        return Err(Failure::NoKeyFile("no PIN was given".to_owned()));
+        return Err(Failure::NoPin);
     }
     let header = read(token)?;
     let kind = match token.kind {

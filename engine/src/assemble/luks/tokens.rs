@@ -153,9 +153,14 @@ impl Container {
                 }
                 return None;
             }
-            // No PIN was given, which is an answer.
-            (Failure::NoKeyFile(_), Some(_)) => {
+            (Failure::NoPin, _) => {
                 self.note = None;
+                return None;
+            }
+            // It was pulled out meanwhile: whoever plugs it in again can type the PIN again.
+            (Failure::NoKeyFile(why), Some(_)) => {
+                self.note = Some(why.clone());
+                self.keep(image, pin);
                 return None;
             }
             _ => {}

@@ -86,7 +86,7 @@ fn after_three_wrong_pins_or_none_the_passphrase_is_asked_for() {
         let mut script = Script::new(with_option("tpm2-device=auto"));
         script.disk("sda", luks());
         let mut actions = script.answer(is_unseal, Ok(Outcome::Done));
-        let failure = if empty { Failure::NoKeyFile("no PIN".into()) } else { Failure::WrongSecret };
+        let failure = if empty { Failure::NoPin } else { Failure::WrongSecret };
         for pin in 0..if empty { 1 } else { 3 } {
             assert!(asks(&actions)[0].0.starts_with("PIN of the"), "{actions:?}");
             script.types(SecretId(pin));
@@ -127,6 +127,18 @@ fn a_token_that_wants_the_pin_it_was_given_is_not_asked_again() {
     let actions = script.answer(is_unseal, Ok(Outcome::Done));
     assert_eq!((asked(&actions), said(&actions).len()), (vec![], 1));
     assert!(asks(&actions)[0].0.starts_with("Passphrase for sda"), "{actions:?}");
+}
+
+#[test]
+fn a_key_that_was_pulled_out_before_its_pin_came_is_asked_for() {
+    let mut script = Script::new(with_option("fido2-device=auto"));
+    script.disk("sda", luks());
+    let prompt = asks(&script.answer(is_unseal, Ok(Outcome::Done)));
+    script.types(SecretId(1));
+    let actions = script.answer(is_unseal, Err(Failure::NoKeyFile(NOT_YET.into())));
+    assert_eq!(asked(&actions), []);
+    assert_eq!(asks(&actions), [(prompt[0].0.clone(), Some(NOT_YET.to_owned()))]);
+    assert_eq!(asked(&script.types(SecretId(2))), [(TokenKind::Fido2, Some(2))]);
 }
 
 #[test]
