@@ -84,8 +84,21 @@ fn ask_tpm(
 ) -> Result<Option<Secret>, Failure> {
     let mut tpm = Tpm::open(token.node.as_deref())?;
     let mut transmit = |command: &[u8]| tpm.transmit(command);
+    ask_in_turn(found, pin, |sealed| {
+        if sealed.is_unencrypted() {
+            log::info!("the TPM's storage key is RSA: the key crosses its bus in the open");
+        }
+        sealed.unseal(pin, &mut random, &mut transmit)
+    })
+}
+
+fn ask_in_turn(
+    found: &[&ondisk::luks::Token],
+    pin: Option<&[u8]>,
+    mut unseal: impl FnMut(&Tpm2Token) -> Result<Passphrase, Tpm2Error>,
+) -> Result<Option<Secret>, Failure> {
     let mut outcome = Err(Failure::BadKey("no token can be used".to_owned()));
-    let mut wants_pin = false;
+    let (mut wants_pin, mut is_wrong) = (false, false);
     for one in found {
         let sealed = match Tpm2Token::read(&one.object) {
             Ok(sealed) => sealed,
@@ -98,16 +111,21 @@ fn ask_tpm(
             wants_pin |= sealed.wants_pin();
             continue;
         }
-        if sealed.is_unencrypted() {
-            log::info!("the TPM's storage key is RSA: the key crosses its bus in the open");
-        }
-        outcome = match sealed.unseal(pin, &mut random, &mut transmit) {
+        outcome = match unseal(&sealed) {
             Ok(passphrase) => return Ok(Some(key(passphrase, one))),
-            Err(Tpm2Error::WrongPin) => Err(Failure::WrongSecret),
+            // The PIN may be that of another token; if it is not, whatever else ails the others does not make it right.
+            Err(Tpm2Error::WrongPin) => {
+                is_wrong = true;
+                continue;
+            }
             Err(error) => Err(Failure::BadKey(error.to_string())),
         };
     }
-    if wants_pin { Ok(None) } else { outcome }
+    match (is_wrong, wants_pin) {
+        (true, _) => Err(Failure::WrongSecret),
+        (false, true) => Ok(None),
+        (false, false) => outcome,
+    }
 }
 
 fn ask_security_keys(
@@ -163,6 +181,29 @@ fn may_be_another(error: &Fido2Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wrong_pin_is_one_whatever_the_next_token_says() {
+        let token = |id| ondisk::luks::Token {
+            id,
+            kind: tpm2::KIND.to_owned(),
+            keyslots: vec![id],
+            object: serde_json::json!({
+                "tpm2-blob": "AAIBAgADBAUG",
+                "tpm2-pcrs": [7],
+                "tpm2-policy-hash": "0aff",
+                "tpm2-pin": true,
+            }),
+        };
+        let (one, two) = (token(1), token(2));
+        let ask = |second: Result<Passphrase, Tpm2Error>| {
+            let mut answers = vec![second, Err(Tpm2Error::WrongPin)];
+            ask_in_turn(&[&one, &two], Some(b"1234"), |_| answers.pop().expect("two tokens"))
+        };
+        assert!(matches!(ask(Err(Tpm2Error::OtherTpm)), Err(Failure::WrongSecret)));
+        let found = ask(Ok(Passphrase::new(b"key".to_vec()))).expect("a key").expect("no question");
+        assert_eq!((found.bytes(), found.keyslot()), (&b"key"[..], Some(2)));
+    }
 
     #[test]
     fn a_faulty_security_key_does_not_end_the_wait_for_the_right_one() {
