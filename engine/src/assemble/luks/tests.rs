@@ -456,6 +456,23 @@ fn what_is_typed_stays_while_it_is_for_those_that_can_tell_a_wrong_one() {
 }
 
 #[test]
+fn what_may_fail_by_the_command_line_holds_no_root() {
+    for (option, held) in [("nofail", false), ("read-only", true)] {
+        for there in [false, true] {
+            let mut plan = plan(uuid("inner"));
+            plan.luks.selectors.push(selector(LuksIdKind::Uuid, ID));
+            plan.luks.options.push((Some(ID.to_owned()), vec![option.to_owned()]));
+            let mut script = Script::new(plan);
+            if there {
+                assert_eq!(asks(&script.disk("sdb", luks())).len(), 1);
+            }
+            let actions = script.disk("sda", content(Kind::Ext4, "inner"));
+            assert_eq!(mounted(&actions).is_empty(), held, "{option}, there: {there}");
+        }
+    }
+}
+
+#[test]
 fn options_reach_the_mapping() {
     let mut plan = explicit(ID);
     plan.luks.options.push((None, vec!["no-read-workqueue".into(), "key-slot=3".into()]));
