@@ -5,7 +5,7 @@ use std::fmt;
 use cmdline::plan::{Access, BreakPoint, EmergencyAction};
 
 use crate::assemble::lvm::activation::PoolKind;
-use crate::event::{CommandId, DevName, SecretId};
+use crate::event::{CommandId, DevName, QuestionId, SecretId};
 use crate::explain::Explanation;
 
 mod crypt;
@@ -177,10 +177,13 @@ pub enum Action {
     /// Unlock a key with this secret, a passphrase or a PIN, keep it as a secret and answer `Done(Secret)` or `Failed`,
     /// with nothing left mapped. Without a secret: see whether it is there, and answer `Done` if it wants a secret,
     /// `Done(Secret)` if it needs none, [`Failure::NoKeyFile`](crate::Failure) if it may still come. With a token an empty
-    /// PIN is answered by [`Failure::NoKeyFile`](crate::Failure).
+    /// PIN is answered by [`Failure::NoPin`](crate::Failure).
     UnsealKey(SealedKey, Option<SecretId>),
     /// Ask on every console, in place of any earlier question; the first answer ends it with a `Typed` event.
     AskPassphrase {
+        /// The same as before if what is being typed may stay; another one if it would go to somebody whom it was not meant
+        /// for, so that it is to be wiped.
+        question: QuestionId,
         /// The question, without the trailing `: `.
         prompt: String,
         /// Why it is asked again, e.g. `wrong passphrase, 2 tries left`.

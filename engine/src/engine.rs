@@ -9,7 +9,7 @@ use cmdline::plan::{BreakPoint, RootSpec};
 use crate::assemble::{self, Assembler, Requests, View};
 use crate::command::{Action, Command, Mountpoint};
 use crate::diagnose;
-use crate::event::{CommandId, DevName, DriverFacts, Event, Failure, Outcome, SecretId};
+use crate::event::{CommandId, DevName, DriverFacts, Event, Failure, Outcome, QuestionId, SecretId};
 use crate::explain::Explanation;
 use crate::image::ImageFacts;
 use crate::root::{Goal, Stage};
@@ -210,7 +210,7 @@ impl Engine {
             Event::Identified(id, content) => return self.learn(now, id, Knowledge::Known(content)),
             Event::Done(id, outcome) => return self.answer(now, id, &Ok(outcome)),
             Event::Failed(id, failure) => return self.answer(now, id, &Err(failure)),
-            Event::Typed(secret) => self.typed(now, secret),
+            Event::Typed(secret, question) => self.typed(now, secret, question),
             Event::Retry => self.retry(now),
             Event::UseRoot(path) => self.use_root(now, path),
             Event::Continue => {
@@ -254,9 +254,9 @@ impl Engine {
         waited_for
     }
 
-    fn typed(&mut self, now: Moment, secret: SecretId) {
+    fn typed(&mut self, now: Moment, secret: SecretId, question: QuestionId) {
         self.last_change = now;
-        self.assemblers.iter_mut().for_each(|one| one.typed(secret));
+        self.assemblers.iter_mut().for_each(|one| one.typed(secret, question));
     }
 
     fn use_root(&mut self, now: Moment, path: String) {

@@ -96,6 +96,10 @@ pub struct CommandId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretId(pub u64);
 
+/// Number of a question on the consoles, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct QuestionId(pub u64);
+
 /// A device on some bus for which no driver was found in the image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Driverless {
@@ -165,6 +169,8 @@ pub enum Failure {
     NoModule(String),
     /// A key file is not where the command line says.
     NoKeyFile(String),
+    /// Nothing was typed for a PIN: the operator wants to do without the token.
+    NoPin,
     /// A key was found and cannot be used: why, as advice to an operator. The container is not to blame.
     BadKey(String),
     /// Anything else, as advice to an operator.
@@ -188,6 +194,7 @@ impl fmt::Display for Failure {
             }
             Failure::NoModule(name) => write!(f, "module {name} is neither in the image nor built in"),
             Failure::NoKeyFile(path) => write!(f, "key file {path} does not exist"),
+            Failure::NoPin => f.write_str("no PIN was given"),
             Failure::BadKey(text) | Failure::Other(text) => f.write_str(text),
         }
     }
@@ -210,8 +217,8 @@ pub enum Event {
     Done(CommandId, Outcome),
     /// A command failed.
     Failed(CommandId, Failure),
-    /// Somebody typed a passphrase, in answer to [`crate::Action::AskPassphrase`].
-    Typed(SecretId),
+    /// Somebody typed a passphrase or a PIN, in answer to the [`crate::Action::AskPassphrase`] of this number.
+    Typed(SecretId, QuestionId),
     /// The operator asks to try again after a stop.
     Retry,
     /// The operator names the root by hand (a node below `/dev`).

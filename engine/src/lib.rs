@@ -30,8 +30,8 @@ pub use command::{
 };
 pub use engine::{Engine, StopReason};
 pub use event::{
-    CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Event, Failure, MdFacts, Outcome, QueueFacts,
-    ScsiFacts, SecretId,
+    CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Event, Failure, MdFacts, Outcome, QuestionId,
+    QueueFacts, ScsiFacts, SecretId,
 };
 pub use explain::Explanation;
 pub use image::ImageFacts;

@@ -13,7 +13,7 @@ use crate::command::{
 };
 use crate::event::{
     CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Driverless, Event, Failure, MdFacts, Outcome,
-    QueueFacts, ScsiFacts, SecretId,
+    QuestionId, QueueFacts, ScsiFacts, SecretId,
 };
 use crate::fstab::Entry;
 use crate::time::Moment;
@@ -78,7 +78,7 @@ pub fn event(now: Moment, event: &Event) -> String {
             out.number((*pass).into())
         }
         Event::Failed(id, failure) => out.word("failed").number(id.0).failure(failure),
-        Event::Typed(secret) => out.word("typed").number(secret.0),
+        Event::Typed(secret, question) => out.word("typed").number(secret.0).number(question.0),
         Event::Retry => out.word("retry"),
         Event::UseRoot(path) => out.word("use-root").text(path),
         Event::Continue => out.word("continue"),
@@ -376,6 +376,7 @@ impl Words {
                 self
             }
             Failure::NoModule(name) => self.word("no-module").text(name),
+            Failure::NoPin => self.word("no-pin"),
             Failure::NoKeyFile(path) => self.word("no-key-file").text(path),
             Failure::BadKey(text) => self.word("bad-key").text(text),
             Failure::Other(text) => self.word("other").text(text),

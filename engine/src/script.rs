@@ -8,6 +8,7 @@ use ondisk::{Content, Kind, Partition, PartitionTable, Signature};
 
 use crate::{
     Action, CommandId, DevName, DeviceFacts, DmFacts, Engine, Event, Failure, ImageFacts, Moment, Outcome,
+    QuestionId, SecretId,
 };
 
 /// An engine with hands that load modules and read devices at once.
@@ -17,6 +18,7 @@ pub struct Script {
     contents: BTreeMap<DevName, Content>,
     open: Vec<(CommandId, Action)>,
     disks: u64,
+    question: QuestionId,
 }
 
 impl Script {
@@ -32,6 +34,7 @@ impl Script {
             contents: BTreeMap::new(),
             open: Vec::new(),
             disks: 0,
+            question: QuestionId(0),
         };
         let commands = script.engine.start(Moment(0));
         script.carry_out(commands);
@@ -45,10 +48,18 @@ impl Script {
         self.carry_out(commands)
     }
 
+    /// Answers the newest question.
+    pub fn types(&mut self, secret: SecretId) -> Vec<Action> {
+        self.tell(Event::Typed(secret, self.question))
+    }
+
     fn carry_out(&mut self, commands: Vec<crate::Command>) -> Vec<Action> {
         let mut actions = Vec::new();
         let mut answers = Vec::new();
         for crate::Command { id, action } in commands {
+            if let Action::AskPassphrase { question, .. } = &action {
+                self.question = *question;
+            }
             let answer = match &action {
                 Action::LoadModules(_) => Some(Event::Done(id, Outcome::Done)),
                 Action::Identify(name) => {

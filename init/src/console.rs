@@ -41,6 +41,8 @@ pub enum Input {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Question {
+    /// Of what it is: what was typed in answer to another is none to this one.
+    number: Option<u64>,
     /// As it is shown.
     prompt: String,
     note: Option<String>,
@@ -121,20 +123,25 @@ impl Consoles {
     }
 
     /// Asks for a secret on every console; `: ` is appended to the prompt, and the note stands in a line before
-    /// it. One answer closes the question; asking the same while it is open changes nothing.
-    pub fn ask_secret(&mut self, prompt: &str, note: Option<&str>) {
+    /// it. One answer closes the question; asking the same while it is open changes nothing. In place of an open question
+    /// of another number it wipes what was typed for that one.
+    pub fn ask_secret(&mut self, number: u64, prompt: &str, note: Option<&str>) {
         let note = note.map(str::to_owned);
-        self.ask(Question { prompt: format!("{prompt}: "), note, shown: false });
+        self.ask(Question { number: Some(number), prompt: format!("{prompt}: "), note, shown: false });
     }
 
     /// Asks for a line that may be seen while it is typed; the prompt is shown as it is.
     pub fn ask_line(&mut self, prompt: &str) {
-        self.ask(Question { prompt: prompt.to_owned(), note: None, shown: true });
+        self.ask(Question { number: None, prompt: prompt.to_owned(), note: None, shown: true });
     }
 
     fn ask(&mut self, question: Question) {
         if self.question.as_ref() == Some(&question) {
             return;
+        }
+        // The rest of a passphrase must not be sent as a PIN, which a token counts, nor be shown as a line.
+        if self.question.as_ref().is_some_and(|open| open.number != question.number) {
+            self.terminals.iter_mut().for_each(Terminal::forget_typed);
         }
         self.question = Some(question);
         self.take_new();

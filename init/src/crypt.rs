@@ -183,6 +183,11 @@ fn with_header<T>(
     }
 }
 
+/// The only key slot to try: a token's key is for that of its token, whatever `key-slot=` says of others (systemd's rule).
+fn keyslot(options: &CryptOptions, secret: &Secret) -> Option<u32> {
+    secret.keyslot().or(options.keyslot)
+}
+
 fn activate(
     device: &str,
     header: Option<&str>,
@@ -213,7 +218,7 @@ fn activate(
         }
     };
     let mut handle = container.activate_handle();
-    let keyslot = options.keyslot.or(secret.keyslot());
+    let keyslot = keyslot(options, secret);
     let keyslot = handle.activate_by_passphrase(Some(name), keyslot, secret.bytes(), flags)?;
     log::debug!("{name}: keyslot {keyslot}");
     Ok(())
@@ -355,6 +360,15 @@ mod tests {
             assert!(matches!(&told, Failure::Other(text) if text.contains("/h")), "{told:?}");
         }
         assert_eq!(header_failure(Failure::Gone), Failure::Gone);
+    }
+
+    #[test]
+    fn a_tokens_key_goes_to_its_own_slot() {
+        let options = CryptOptions { keyslot: Some(0), ..CryptOptions::default() };
+        let typed = Secret::from(b"x".to_vec());
+        assert_eq!(keyslot(&options, &typed), Some(0));
+        assert_eq!(keyslot(&options, &typed.for_keyslot(Some(1))), Some(1));
+        assert_eq!(keyslot(&CryptOptions::default(), &Secret::from(b"x".to_vec())), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use devicemapper::{DM, DevId, DmError, DmFlags, DmName, DmOptions, DmUuid};
 use engine::assemble::lvm::activation::PoolKind;
 use engine::{DmDevice, DmTarget, Failure, Outcome, ReadAhead};
 use ondisk::lvm::pool::SUPERBLOCK;
+use zeroize::Zeroize;
 
 /// The kernel's `dm_target_spec.target_type` has room for 16 bytes with the final zero.
 const LONGEST_KIND: usize = 15;
@@ -22,6 +23,19 @@ const LONGEST_KIND: usize = 15;
 ///
 /// What the kernel said, with nothing left behind; the kernel log has the target's own words.
 pub fn create(device: &DmDevice) -> Result<Outcome, Failure> {
+    make(device, DmFlags::empty())
+}
+
+/// The same for a table with a key in it, of which the kernel keeps no copy in its buffers.
+///
+/// # Errors
+///
+/// As [`create`].
+pub fn create_with_key(device: &DmDevice) -> Result<Outcome, Failure> {
+    make(device, DmFlags::DM_SECURE_DATA)
+}
+
+fn make(device: &DmDevice, secrecy: DmFlags) -> Result<Outcome, Failure> {
     let DmDevice { name, uuid, targets, read_only, read_ahead, held, minor } = device;
     if let Some(target) = targets.iter().find(|target| target.kind.len() > LONGEST_KIND) {
         return Err(Failure::Other(format!("cannot make {name}: no target type is called {}", target.kind)));
@@ -47,8 +61,10 @@ pub fn create(device: &DmDevice) -> Result<Outcome, Failure> {
     };
     let number = made.map_err(|error| refuse("make the device-mapper device", name, &error))?.device();
     let id = DevId::Name(named);
-    let live = dm
-        .table_load(&id, &lines(targets), options)
+    let mut table = lines(targets);
+    let loaded = dm.table_load(&id, &table, options.set_flags(flags | secrecy));
+    table.iter_mut().for_each(|(.., params)| params.zeroize());
+    let live = loaded
         .map_err(|error| refuse("load the table of", name, &error))
         .and_then(|_| if *held { Ok(()) } else { start(&dm, named, *read_ahead) });
     if let Err(failure) = live {

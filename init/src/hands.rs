@@ -130,7 +130,9 @@ impl Boot {
                 let unseal = move || crypt::unseal_key(&place, secret.as_deref());
                 self.pool.submit(move || Report::Key(generation, id, unseal()));
             }
-            Action::AskPassphrase { prompt, note } => self.ask_passphrase(&prompt, note.as_deref()),
+            Action::AskPassphrase { question, prompt, note } => {
+                self.ask_passphrase(question, &prompt, note.as_deref());
+            }
             Action::StopAsking => self.stop_asking(),
             Action::Mount(request) => {
                 self.mounting = Some(id);

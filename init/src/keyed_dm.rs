@@ -42,7 +42,7 @@ pub fn create(device: &DmDevice, key: &DmKey) -> Result<Outcome, Failure> {
             for target in &mut keyed.targets {
                 target.params = target.params.replace(DmKey::PLACE, &hex);
             }
-            let outcome = dm::create(&keyed);
+            let outcome = dm::create_with_key(&keyed);
             hex.zeroize();
             keyed.targets.iter_mut().for_each(|target| target.params.zeroize());
             outcome

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use engine::verb::{self, VERBS, Verb};
-use engine::{Engine, Event};
+use engine::{Engine, Event, QuestionId};
 
 use crate::ask_password;
 use crate::clock;
@@ -29,8 +29,8 @@ const TRIED: &str = "/run/initramfs/cmdline.d/zz-try.conf";
 pub enum Operator {
     /// Nothing: the boot runs by itself.
     Absent,
-    /// Is asked for a passphrase.
-    Passphrase,
+    /// Is asked for a passphrase or a PIN.
+    Passphrase(QuestionId),
     /// Sits at the rescue prompt.
     Prompt,
     /// Works in a shell of the image.
@@ -49,9 +49,9 @@ impl Boot {
         }
     }
 
-    pub(crate) fn ask_passphrase(&mut self, prompt: &str, note: Option<&str>) {
-        self.operator = Operator::Passphrase;
-        self.consoles.ask_secret(prompt, note);
+    pub(crate) fn ask_passphrase(&mut self, question: QuestionId, prompt: &str, note: Option<&str>) {
+        self.operator = Operator::Passphrase(question);
+        self.consoles.ask_secret(question.0, prompt, note);
         match note {
             Some(note) => self.ask_agents(&format!("{prompt} ({note})")),
             None => self.ask_agents(prompt),
@@ -65,8 +65,10 @@ impl Boot {
             Some(secret) => {
                 self.asked.0 = None;
                 self.consoles.stop();
-                let id = self.vault.keep(secret);
-                self.events.push(Event::Typed(id));
+                if let Operator::Passphrase(question) = self.operator {
+                    let id = self.vault.keep(secret);
+                    self.events.push(Event::Typed(id, question));
+                }
             }
             // Somebody at a console may still know better.
             None => log::info!("a password agent has given up"),
@@ -74,7 +76,7 @@ impl Boot {
     }
 
     pub(crate) fn stop_asking(&mut self) {
-        if self.operator == Operator::Passphrase {
+        if matches!(self.operator, Operator::Passphrase(_)) {
             self.operator = Operator::Absent;
             self.asked.0 = None;
             self.consoles.stop();
@@ -106,10 +108,10 @@ impl Boot {
     pub(crate) fn read_consoles(&mut self) {
         while let Some(input) = self.consoles.take_input() {
             match (input, self.operator) {
-                (Input::Secret(secret), Operator::Passphrase) => {
+                (Input::Secret(secret), Operator::Passphrase(question)) => {
                     self.asked.0 = None;
                     let id = self.vault.keep(secret);
-                    self.events.push(Event::Typed(id));
+                    self.events.push(Event::Typed(id, question));
                 }
                 (Input::Line(line), Operator::Prompt) => {
                     self.obey(&line);

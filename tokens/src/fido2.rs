@@ -145,8 +145,13 @@ impl Fido2Token {
         if self.wants_pin() && pin.is_none() {
             return Err(Fido2Error::WantsPin);
         }
-        let secret = session.compute(self, pin, random)?;
-        Ok(crate::passphrase(&secret))
+        match session.compute(self, pin, random) {
+            // With a PIN the key computes another secret, so that asking for one would lead nowhere, again and again.
+            Err(Fido2Error::WantsPin) if self.pin == Some(false) => Err(Fido2Error::PinBlocked(
+                "the security key wants a PIN, and was enrolled without: with a PIN it computes another key",
+            )),
+            secret => Ok(crate::passphrase(&secret?)),
+        }
     }
 }
 

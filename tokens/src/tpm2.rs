@@ -311,6 +311,9 @@ impl Tpm<'_, '_> {
             Some((handle, name)) => (*handle, self.read_root(*handle, name)?),
             None => self.create_primary(token.primary)?,
         };
+        if point.is_none() && !token.is_unencrypted() {
+            return Err(Tpm2Error::Untrusted("its storage key is not the one of ECC that the token names"));
+        }
         let (object, name) = self.load(primary, token)?;
         for _ in 0..RETRIES {
             let session = match self.fulfil(primary, point.as_ref(), token, auth, random) {
@@ -348,7 +351,7 @@ impl Tpm<'_, '_> {
         if named != name {
             return Err(Tpm2Error::OtherTpm);
         }
-        Ok(point(public))
+        point(public)
     }
 
     /// The key that systemd made before there were storage root keys (`tpm2_get_legacy_template`).
@@ -373,7 +376,7 @@ impl Tpm<'_, '_> {
         let mut seen = answer(code, &bytes)?;
         self.loaded.push(seen.handle);
         let public = seen.parameters.sized().ok_or(Tpm2Error::Garbled(code.name()))?;
-        Ok((seen.handle, point(public)))
+        Ok((seen.handle, point(public)?))
     }
 
     /// The sealed key's handle and name.
@@ -436,12 +439,21 @@ fn is(code: u32, number: u32) -> bool {
     code & 0x80 != 0 && code & 0xbf == number
 }
 
-/// The point of a public area (`TPMT_PUBLIC`), if it is a storage key on P-256.
-fn point(public: &[u8]) -> Option<Point> {
-    let mut reader = Reader(public);
-    if reader.u16()? != ALG_ECC {
-        return None;
+/// The point of a public area (`TPMT_PUBLIC`) of a storage key; `None` if it has none, being RSA.
+fn point(public: &[u8]) -> Result<Option<Point>> {
+    if Reader(public).u16() != Some(ALG_ECC) {
+        return Ok(None);
     }
+    // Without a point nothing would be encrypted, and nobody be told.
+    let point = point_on_p256(public).ok_or(Tpm2Error::Untrusted(
+        "its storage key of ECC is not on the curve NIST P-256, so that the key would cross its bus in the open",
+    ))?;
+    Ok(Some(point))
+}
+
+fn point_on_p256(public: &[u8]) -> Option<Point> {
+    let mut reader = Reader(public);
+    let _algorithm = reader.u16()?;
     let _name_algorithm = reader.u16()?;
     let _attributes = reader.u32()?;
     let _policy = reader.sized()?;

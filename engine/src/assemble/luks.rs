@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Assembler, Hold, Requests, View};
 use crate::command::{Action, Loudness, SecretSource, TokenKind};
-use crate::event::{CommandId, DevName, Failure, Outcome, SecretId};
+use crate::event::{CommandId, DevName, Failure, Outcome, QuestionId, SecretId};
 use crate::explain::{Node, State as NodeState};
 use crate::table::Device;
 use crate::time::Moment;
@@ -27,7 +27,7 @@ mod tokens;
 use container::{Attempt, Container, State};
 use header::Header;
 use keys::Next;
-use question::Question;
+use question::{Purpose, Question};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Modules {
@@ -53,6 +53,8 @@ pub struct Luks {
     /// Typed passphrases that opened something: those do not count as wrong elsewhere.
     useful: BTreeSet<SecretId>,
     question: Option<Question>,
+    /// The number of the newest question, and what an answer to it is for.
+    asked: (QuestionId, Option<Purpose>),
     prompt_until: Option<Moment>,
     waiting_for_key: Option<Moment>,
     /// PINs that tokens took: the next token of their kind is tried with them.
@@ -114,6 +116,7 @@ impl Luks {
         }
         for name in self.locked() {
             let typed = self.typed.clone();
+            let key_is_busy = self.security_key_is_busy();
             let Some(container) = self.containers.get_mut(&name) else { continue };
             let Some(header) = container.header(view, &name) else { continue };
             let wanted = choice::modules_for(view, &name, container, header.as_ref());
@@ -134,7 +137,7 @@ impl Luks {
                 Next::Try(path, source) => (Attempt::KeyFile(path), source),
                 Next::Reading => return true,
                 Next::Loading => continue,
-                Next::Nothing => match container.next_held(&typed, &self.pins) {
+                Next::Nothing => match container.next_held(&typed, &self.pins, key_is_busy) {
                     Some(container::Next::Container(secret)) => {
                         (Attempt::Held(secret), SecretSource::Held(secret))
                     }
@@ -148,6 +151,7 @@ impl Luks {
                         &name,
                         container,
                         header.as_ref(),
+                        key_is_busy,
                         &mut self.modules,
                         requests,
                     ) {
@@ -179,6 +183,13 @@ impl Luks {
                 State::Unsealing(_, image, _) => image.token().is_none(),
                 _ => false,
             })
+    }
+
+    /// Whether a container waits for a security key, which serves one at a time.
+    fn security_key_is_busy(&self) -> bool {
+        self.containers.values().any(|container| {
+            matches!(&container.state, State::Unsealing(_, image, _) if image.token() == Some(TokenKind::Fido2))
+        })
     }
 
     /// Locked containers in the order of their devices' appearance.
@@ -246,7 +257,12 @@ impl Assembler for Luks {
                     container.token_answered(image, kind, Some(*key));
                     self.pins.extend(pin.map(|pin| (kind, pin)));
                 }
-                Ok(_) => container.token_answered(image, kind, None),
+                Ok(_) if pin.is_none() => container.token_answered(image, kind, None),
+                // One that wants what it was given would do so for ever.
+                Ok(_) => {
+                    let failure = Failure::BadKey("it wants another PIN than its own".to_owned());
+                    self.unsaid.extend(container.token_failed(view.now, image, kind, pin, &failure));
+                }
                 Err(failure) => {
                     self.unsaid.extend(container.token_failed(view.now, image, kind, pin, failure));
                 }
@@ -341,25 +357,35 @@ impl Assembler for Luks {
         true
     }
 
-    fn typed(&mut self, secret: SecretId) {
-        // The consoles take one answer per question.
-        let question = self.question.take();
-        self.prompt_until = None;
-        // Without a header nothing tells a wrong passphrase: only what was typed for this very container is its own.
-        if let Some(question) = &question
-            && let [name] = question.of()
-            && let Some(container) = self.containers.get_mut(name)
-            && (question.pin || container.is_plain())
-        {
-            if question.pin {
-                container.pin = Some(secret);
-            } else {
-                container.typed.push(secret);
-            }
+    fn typed(&mut self, secret: SecretId, question: QuestionId) {
+        // The answer to an earlier question may cross a later one, whose recipients it was not meant for.
+        let (newest, Some(purpose)) = &self.asked else { return };
+        if *newest != question {
             return;
         }
-        if !self.typed.contains(&secret) {
-            self.typed.push(secret);
+        let purpose = purpose.clone();
+        // The consoles take one answer per question.
+        self.question = None;
+        self.prompt_until = None;
+        match purpose {
+            Purpose::Pin(name, kind) => {
+                if let Some(container) = self.containers.get_mut(&name)
+                    && container.wants_pin() == Some(kind)
+                {
+                    container.pin = Some(secret);
+                }
+            }
+            // Without a header nothing tells a wrong passphrase: only what was typed for this very container is its own.
+            Purpose::Plain(name) => {
+                if let Some(container) = self.containers.get_mut(&name) {
+                    container.typed.push(secret);
+                }
+            }
+            Purpose::Shared => {
+                if !self.typed.contains(&secret) {
+                    self.typed.push(secret);
+                }
+            }
         }
     }
 
@@ -378,6 +404,12 @@ impl Assembler for Luks {
         }
         self.twins.retain(|twin, first| twin != name && first != name);
         self.containers.values_mut().for_each(|container| container.forget(name));
+        if let (_, Some(Purpose::Pin(of, _) | Purpose::Plain(of))) = &self.asked
+            && of == name
+        {
+            // Another device of this name gets nothing that was typed for this one.
+            self.asked.1 = None;
+        }
     }
 
     fn retry(&mut self) {

@@ -13,7 +13,7 @@ mod verity;
 use cmdline::Plan;
 
 use crate::command::Action;
-use crate::event::{CommandId, DevName, Failure, Outcome, SecretId};
+use crate::event::{CommandId, DevName, Failure, Outcome, QuestionId, SecretId};
 use crate::explain::Node;
 use crate::image::ImageFacts;
 use crate::table::{Device, Table};
@@ -103,9 +103,9 @@ pub trait Assembler {
         false
     }
 
-    /// A passphrase was typed.
-    fn typed(&mut self, secret: SecretId) {
-        let _ = secret;
+    /// This was typed in answer to the question of this number.
+    fn typed(&mut self, secret: SecretId, question: QuestionId) {
+        let _ = (secret, question);
     }
 
     /// A device is gone.

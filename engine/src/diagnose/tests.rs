@@ -4,7 +4,7 @@ use cmdline::Plan;
 use ondisk::{Content, Kind};
 
 use crate::script::{Script, content, gpt, is_mount, is_open, partition, plan, uuid};
-use crate::{Event, Failure, Moment, SecretId};
+use crate::{Failure, Moment, SecretId};
 
 const ROOT: &str = "6e7410d5-90b8-e744-b233-a0e57b61cd0f";
 const LUKS: &str = "c15167d9-e233-3846-c457-81ffc102baa0";
@@ -55,7 +55,7 @@ fn wrong_passphrases() {
     let mut script = machine(plan);
     script.wait(1_000);
     for number in 0..5 {
-        script.tell(Event::Typed(SecretId(number)));
+        script.types(SecretId(number));
         script.answer(is_open, Err(Failure::WrongSecret));
     }
     script.wait(20_000);

@@ -2,7 +2,8 @@
 
 use super::{
     CommandId, Content, DevName, DeviceFacts, DmFacts, DriverFacts, Driverless, Entry, Event, Failure, KINDS,
-    MdFacts, Moment, Outcome, Partition, PartitionTable, QueueFacts, ScsiFacts, SecretId, Signature,
+    MdFacts, Moment, Outcome, Partition, PartitionTable, QuestionId, QueueFacts, ScsiFacts, SecretId,
+    Signature,
 };
 
 /// What a line says.
@@ -82,7 +83,10 @@ fn event<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Event> {
             }
         }
         "failed" => Event::Failed(id(words.next()?)?, failure(&mut words)?),
-        "typed" => Event::Typed(SecretId(words.next()?.parse().ok()?)),
+        "typed" => {
+            let secret = SecretId(words.next()?.parse().ok()?);
+            Event::Typed(secret, QuestionId(words.next()?.parse().ok()?))
+        }
         "retry" => Event::Retry,
         "use-root" => Event::UseRoot(text(words.next()?)?),
         "continue" => Event::Continue,
@@ -246,6 +250,7 @@ fn failure<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<Failure> {
             Failure::NoInit(tried.collect::<Option<_>>()?)
         }
         "no-module" => Failure::NoModule(text(words.next()?)?),
+        "no-pin" => Failure::NoPin,
         "no-key-file" => Failure::NoKeyFile(text(words.next()?)?),
         "bad-key" => Failure::BadKey(text(words.next()?)?),
         "other" => Failure::Other(text(words.next()?)?),

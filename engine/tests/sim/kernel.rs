@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use engine::{
     Action, ArrayRequest, Command, CommandId, DevName, DeviceFacts, DmDevice, DmFacts, Engine, Event,
-    MdFacts, Moment, ScsiFacts, SecretId, StopReason,
+    MdFacts, Moment, QuestionId, ScsiFacts, SecretId, StopReason,
 };
 use ondisk::Content;
 
@@ -115,6 +115,8 @@ pub struct Kernel<'a> {
     /// Requests that change mappings or arrays and are not answered yet.
     working: BTreeMap<CommandId, Action>,
     question: bool,
+    /// The number of the newest question.
+    asked: QuestionId,
     /// Disks that were reported, and when the last one was.
     reported: BTreeSet<String>,
     pub last_arrival: u64,
@@ -144,6 +146,7 @@ impl<'a> Kernel<'a> {
             nodes: BTreeMap::new(),
             working: BTreeMap::new(),
             question: false,
+            asked: QuestionId::default(),
             reported: BTreeSet::new(),
             last_arrival: 0,
             mounted: None,
@@ -370,8 +373,9 @@ impl<'a> Kernel<'a> {
                 }
                 self.at(self.now, Item::Tell(Event::Coldplugged));
             }
-            Action::AskPassphrase { .. } => {
+            Action::AskPassphrase { question, .. } => {
                 self.question = true;
+                self.asked = *question;
                 self.at(self.now + self.world.typing(), Item::Type);
             }
             Action::StopAsking => self.question = false,
@@ -435,7 +439,7 @@ impl<'a> Kernel<'a> {
             }
             Item::Tell(event) => Some(event),
             Item::Do(id, action) => self.finish(id, &action),
-            Item::Type => std::mem::take(&mut self.question).then_some(Event::Typed(SecretId(1))),
+            Item::Type => std::mem::take(&mut self.question).then_some(Event::Typed(SecretId(1), self.asked)),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cmdline::Plan;
 use cmdline::plan::RootSpec;
 use engine::{
-    CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Engine, Event, MountRequest, SecretId,
+    CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Engine, Event, MountRequest, QuestionId, SecretId,
     SecretSource,
 };
 
@@ -107,6 +107,8 @@ pub struct Machine<'a> {
     next_secret: u64,
     answers_typed: usize,
     question: bool,
+    /// The number of the newest question.
+    asked: QuestionId,
     typing: bool,
     pending_drivers: usize,
     pub mounted: Option<(usize, String, Option<String>)>,
@@ -137,6 +139,7 @@ impl<'a> Machine<'a> {
             next_secret: 1,
             answers_typed: 0,
             question: false,
+            asked: QuestionId::default(),
             typing: false,
             pending_drivers: 0,
             mounted: None,

@@ -165,7 +165,7 @@ fn run(
                 continue;
             }
             let hidden = match &event {
-                Event::Typed(_) => fault == Fault::LosesTyped,
+                Event::Typed(..) => fault == Fault::LosesTyped,
                 _ => false,
             };
             if hidden {

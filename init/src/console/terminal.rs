@@ -7,7 +7,8 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::termios::{
-    InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+    InputModes, LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr,
+    tcsetattr,
 };
 
 use super::editor::Editor;
@@ -122,6 +123,15 @@ impl Terminal {
             }
             Err(Errno::AGAIN | Errno::INTR) => Ok(false),
             Err(errno) => Err(errno),
+        }
+    }
+
+    /// Wipes what was typed, down to what the kernel still holds.
+    pub fn forget_typed(&mut self) {
+        self.editor.clear();
+        self.ahead.clear();
+        if let Err(errno) = tcflush(&self.fd, QueueSelector::IFlush) {
+            log::debug!("cannot wipe what was typed on {}: {errno}", self.path);
         }
     }
 

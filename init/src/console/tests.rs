@@ -113,7 +113,7 @@ fn typed(consoles: &mut Consoles, line: &str) {
 fn the_first_answer_wins_and_is_not_echoed() {
     let ((mut one, first), (mut two, second)) = (person(), person());
     let mut consoles = consoles(&[&first, &second]);
-    consoles.ask_secret("Passphrase for vda2", Some("try 1"));
+    consoles.ask_secret(1, "Passphrase for vda2", Some("try 1"));
     assert_eq!(one.sees(": "), "try 1\nPassphrase for vda2: ");
     two.sees("Passphrase for vda2: ");
     no_input(&mut consoles);
@@ -130,16 +130,41 @@ fn typed_ahead_is_neither_shown_nor_lost() {
     person.types("wrong\rright\rrest");
     no_input(&mut consoles);
     person.sees_nothing();
-    consoles.ask_secret("P", None);
+    consoles.ask_secret(1, "P", None);
     assert_eq!(secret(&mut consoles), "wrong");
     no_input(&mut consoles);
-    consoles.ask_secret("P", Some("wrong passphrase"));
+    consoles.ask_secret(1, "P", Some("wrong passphrase"));
     assert_eq!(secret(&mut consoles), "right");
-    consoles.ask_secret("Q", None);
+    consoles.ask_secret(1, "Q", None);
     typed(&mut consoles, "rest");
     person.types("\r");
     assert_eq!(secret(&mut consoles), "rest");
     assert_eq!(person.sees("Q: \n"), "P: \nwrong passphrase\nP: \nQ: \n");
+}
+
+#[test]
+fn what_was_typed_for_one_question_answers_no_other() {
+    let (mut person, path) = person();
+    let mut consoles = consoles(&[&path]);
+    consoles.ask_secret(1, "Passphrase for vda2", None);
+    person.types("half");
+    typed(&mut consoles, "half");
+    consoles.ask_secret(1, "Passphrase for vda2, vda3", None);
+    typed(&mut consoles, "half");
+    // Not even read yet.
+    person.types("past\r");
+    assert!(is_ready(&consoles, PATIENCE));
+    consoles.ask_secret(2, "PIN", None);
+    no_input(&mut consoles);
+    assert!(consoles.terminals[0].editor.typed().is_empty());
+    person.types("1234\r");
+    assert_eq!(secret(&mut consoles), "1234");
+    consoles.ask_secret(3, "Passphrase for vdb", None);
+    person.types("hidden");
+    typed(&mut consoles, "hidden");
+    consoles.ask_line("rootward> ");
+    assert!(!person.sees("rootward> ").contains("hidden"));
+    person.sees_nothing();
 }
 
 #[test]
@@ -151,7 +176,7 @@ fn typed_before_the_program_opened_the_terminal() {
     person.sees("early");
     let mut consoles = consoles(&[&path]);
     person.types("bird\r");
-    consoles.ask_secret("P", None);
+    consoles.ask_secret(1, "P", None);
     assert_eq!(secret(&mut consoles), "earlybird");
 }
 
@@ -174,9 +199,9 @@ fn a_line_is_echoed_and_survives_a_message() {
 fn one_answer_closes_a_question_that_is_shown_once() {
     let (mut person, path) = person();
     let mut consoles = consoles(&[&path]);
-    consoles.ask_secret("P", None);
+    consoles.ask_secret(1, "P", None);
     person.sees("P: ");
-    consoles.ask_secret("P", None);
+    consoles.ask_secret(1, "P", None);
     person.sees_nothing();
     person.types("\rnext");
     assert_eq!(secret(&mut consoles), "", "an empty passphrase is one");
@@ -184,7 +209,7 @@ fn one_answer_closes_a_question_that_is_shown_once() {
     person.types("\r");
     no_input(&mut consoles);
     person.sees("\n");
-    consoles.ask_secret("P", None);
+    consoles.ask_secret(1, "P", None);
     assert_eq!(secret(&mut consoles), "next");
     person.sees("P: ");
 }
@@ -193,7 +218,7 @@ fn one_answer_closes_a_question_that_is_shown_once() {
 fn control_c_starts_the_answer_over() {
     let (mut person, path) = person();
     let mut consoles = consoles(&[&path]);
-    consoles.ask_secret("P", None);
+    consoles.ask_secret(1, "P", None);
     person.types("abc\x03");
     assert!(matches!(input(&mut consoles), Some(Input::Interrupt)));
     person.sees("^C\nP: ");
@@ -228,14 +253,14 @@ fn a_stuck_terminal_blocks_nobody() {
 fn a_terminal_that_hangs_up_is_dropped() {
     let (person, path) = person();
     let mut consoles = consoles(&[&path]);
-    consoles.ask_secret("P", None);
+    consoles.ask_secret(1, "P", None);
     // Its name may become another test's as soon as it is free.
     consoles.terminals[0].path = "/dev/rootward-none".to_owned();
     drop(person);
     assert!(input(&mut consoles).is_none());
     assert!(consoles.terminals.is_empty());
     no_input(&mut consoles);
-    consoles.ask_secret("Q", None);
+    consoles.ask_secret(1, "Q", None);
     assert!(consoles.take_input().is_none(), "nobody is there to answer");
 }
 
@@ -254,7 +279,7 @@ fn a_shell_that_was_left_takes_no_console_along() {
     let mut consoles = hung_up(&path);
     consoles.suspend();
     consoles.resume();
-    consoles.ask_secret("P", None);
+    consoles.ask_secret(1, "P", None);
     person.sees("P: ");
     person.types("x\r");
     assert_eq!(secret(&mut consoles), "x");
@@ -264,7 +289,7 @@ fn a_shell_that_was_left_takes_no_console_along() {
 fn a_hang_up_under_an_open_question_shows_it_again() {
     let (mut person, path) = person();
     let mut consoles = hung_up(&path);
-    consoles.ask_secret("P", Some("note"));
+    consoles.ask_secret(1, "P", Some("note"));
     assert!(is_ready(&consoles, PATIENCE));
     assert!(consoles.take_input().is_none());
     // Not before: until then the terminal echoes.
@@ -281,7 +306,7 @@ fn a_console_that_hangs_up_at_once_is_tried_once() {
     consoles.terminals[0].path = live.1;
     consoles.terminals[0].renewed = true;
     drop(gone);
-    consoles.ask_secret("P", None);
+    consoles.ask_secret(1, "P", None);
     assert!(input(&mut consoles).is_none());
     assert!(consoles.terminals.is_empty());
 }

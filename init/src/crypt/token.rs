@@ -18,11 +18,11 @@ use crate::tpm::Tpm;
 ///
 /// # Errors
 ///
-/// [`Failure::NoKeyFile`] while the device is not there, or if the PIN given is empty; [`Failure::WrongSecret`] for a wrong
-/// PIN; otherwise [`Failure::BadKey`].
+/// [`Failure::NoKeyFile`] while the device is not there, [`Failure::NoPin`] if the PIN given is empty,
+/// [`Failure::WrongSecret`] for a wrong one; otherwise [`Failure::BadKey`].
 pub fn unseal(token: &Token, pin: Option<&Secret>) -> Result<Option<Secret>, Failure> {
     if pin.is_some_and(Secret::is_empty) {
-        return Err(Failure::NoKeyFile("no PIN was given".to_owned()));
+        return Err(Failure::NoPin);
     }
     let header = read(token)?;
     let kind = match token.kind {
@@ -84,8 +84,21 @@ fn ask_tpm(
 ) -> Result<Option<Secret>, Failure> {
     let mut tpm = Tpm::open(token.node.as_deref())?;
     let mut transmit = |command: &[u8]| tpm.transmit(command);
+    ask_in_turn(found, pin, |sealed| {
+        if sealed.is_unencrypted() {
+            log::info!("the TPM's storage key is RSA: the key crosses its bus in the open");
+        }
+        sealed.unseal(pin, &mut random, &mut transmit)
+    })
+}
+
+fn ask_in_turn(
+    found: &[&ondisk::luks::Token],
+    pin: Option<&[u8]>,
+    mut unseal: impl FnMut(&Tpm2Token) -> Result<Passphrase, Tpm2Error>,
+) -> Result<Option<Secret>, Failure> {
     let mut outcome = Err(Failure::BadKey("no token can be used".to_owned()));
-    let mut wants_pin = false;
+    let (mut wants_pin, mut is_wrong) = (false, false);
     for one in found {
         let sealed = match Tpm2Token::read(&one.object) {
             Ok(sealed) => sealed,
@@ -98,16 +111,21 @@ fn ask_tpm(
             wants_pin |= sealed.wants_pin();
             continue;
         }
-        if sealed.is_unencrypted() {
-            log::info!("the TPM's storage key is RSA: the key crosses its bus in the open");
-        }
-        outcome = match sealed.unseal(pin, &mut random, &mut transmit) {
+        outcome = match unseal(&sealed) {
             Ok(passphrase) => return Ok(Some(key(passphrase, one))),
-            Err(Tpm2Error::WrongPin) => Err(Failure::WrongSecret),
+            // The PIN may be that of another token; if it is not, whatever else ails the others does not make it right.
+            Err(Tpm2Error::WrongPin) => {
+                is_wrong = true;
+                continue;
+            }
             Err(error) => Err(Failure::BadKey(error.to_string())),
         };
     }
-    if wants_pin { Ok(None) } else { outcome }
+    match (is_wrong, wants_pin) {
+        (true, _) => Err(Failure::WrongSecret),
+        (false, true) => Ok(None),
+        (false, false) => outcome,
+    }
 }
 
 fn ask_security_keys(
@@ -119,12 +137,14 @@ fn ask_security_keys(
     if nodes.is_empty() {
         return Err(Failure::NoKeyFile("no security key is plugged in".to_owned()));
     }
-    let mut outcome = Failure::NoKeyFile("no security key that is plugged in was enrolled".to_owned());
+    // Another key's fault does not end the wait for the right one; what the right one says does.
+    let mut fault = "no security key that is plugged in was enrolled".to_owned();
+    let mut refusal = None;
     for node in nodes {
         let mut device = match SecurityKey::open(&node) {
             Ok(device) => device,
             Err(failure) => {
-                outcome = failure;
+                fault = failure.to_string();
                 continue;
             }
         };
@@ -133,7 +153,7 @@ fn ask_security_keys(
             let sealed = match Fido2Token::read(&one.object) {
                 Ok(sealed) => sealed,
                 Err(error) => {
-                    outcome = Failure::BadKey(format!("token {}: {error}", one.id));
+                    refusal = Some(format!("token {}: {error}", one.id));
                     continue;
                 }
             };
@@ -145,9 +165,56 @@ fn ask_security_keys(
                     kmsg::say(Loudness::Warning, error);
                     return Err(Failure::WrongSecret);
                 }
-                Err(error) => outcome = Failure::BadKey(error.to_string()),
+                Err(error) if may_be_another(&error) => fault = error.to_string(),
+                Err(error) => refusal = Some(error.to_string()),
             }
         }
     }
-    Err(outcome)
+    Err(refusal.map_or(Failure::NoKeyFile(fault), Failure::BadKey))
+}
+
+/// Whether the failure leaves open that the right key is still to come, or is in somebody else's use for now.
+fn may_be_another(error: &Fido2Error) -> bool {
+    matches!(error, Fido2Error::Garbled(_) | Fido2Error::Channel(_) | Fido2Error::Unreachable(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_pin_is_one_whatever_the_next_token_says() {
+        let token = |id| ondisk::luks::Token {
+            id,
+            kind: tpm2::KIND.to_owned(),
+            keyslots: vec![id],
+            object: serde_json::json!({
+                "tpm2-blob": "AAIBAgADBAUG",
+                "tpm2-pcrs": [7],
+                "tpm2-policy-hash": "0aff",
+                "tpm2-pin": true,
+            }),
+        };
+        let (one, two) = (token(1), token(2));
+        let ask = |second: Result<Passphrase, Tpm2Error>| {
+            let mut answers = vec![second, Err(Tpm2Error::WrongPin)];
+            ask_in_turn(&[&one, &two], Some(b"1234"), |_| answers.pop().expect("two tokens"))
+        };
+        assert!(matches!(ask(Err(Tpm2Error::OtherTpm)), Err(Failure::WrongSecret)));
+        let found = ask(Ok(Passphrase::new(b"key".to_vec()))).expect("a key").expect("no question");
+        assert_eq!((found.bytes(), found.keyslot()), (&b"key"[..], Some(2)));
+    }
+
+    #[test]
+    fn a_faulty_security_key_does_not_end_the_wait_for_the_right_one() {
+        const BUSY: u8 = 6;
+        for error in
+            [Fido2Error::Garbled("x"), Fido2Error::Channel(BUSY), Fido2Error::Unreachable("x".to_owned())]
+        {
+            assert!(may_be_another(&error), "{error:?}");
+        }
+        for error in [Fido2Error::TimedOut, Fido2Error::Denied, Fido2Error::PinBlocked("x")] {
+            assert!(!may_be_another(&error), "{error:?}");
+        }
+    }
 }

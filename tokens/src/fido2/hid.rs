@@ -39,6 +39,10 @@ const CBOR: u8 = 0x90;
 const CANCEL: u8 = 0x91;
 const KEEPALIVE: u8 = 0xbb;
 const ERROR: u8 = 0xbf;
+/// Among the capabilities in the answer to `INIT`: it understands `CBOR`, that is CTAP2.
+const CAPABILITY_CBOR: u8 = 0x04;
+/// In `ERROR`: it does not know the command.
+const INVALID_COMMAND: u8 = 1;
 /// Status in `KEEPALIVE`.
 const UP_NEEDED: u8 = 2;
 
@@ -64,12 +68,20 @@ impl<'a> Channel<'a> {
         let mut channel = Self { wire, id: BROADCAST, said: false };
         channel.send(INIT, &nonce)?;
         for _ in 0..MAX_FOREIGN {
-            // Other programs may have asked at the same time.
-            let Ok(answer) = channel.receive(INIT) else { continue };
+            let answer = match channel.receive(INIT) {
+                Ok(answer) => answer,
+                Err(error @ (Fido2Error::TimedOut | Fido2Error::Unreachable(_))) => return Err(error),
+                // Other programs may have asked at the same time.
+                Err(_) => continue,
+            };
             if let Some((seen, rest)) = answer.split_first_chunk::<8>()
                 && *seen == nonce
                 && let Some(id) = rest.first_chunk::<4>()
             {
+                // Behind the channel: versions of the protocol and of the device in four bytes, then the capabilities.
+                if rest.get(8).is_none_or(|capabilities| capabilities & CAPABILITY_CBOR == 0) {
+                    return Err(Fido2Error::OtherKey);
+                }
                 channel.id = u32::from_be_bytes(*id);
                 return Ok(channel);
             }
@@ -86,6 +98,8 @@ impl<'a> Channel<'a> {
                 let _ = self.send(CANCEL, &[]);
                 Err(Fido2Error::TimedOut)
             }
+            // It speaks U2F alone.
+            Err(Fido2Error::Channel(INVALID_COMMAND)) => Err(Fido2Error::OtherKey),
             other => other,
         }
     }

@@ -113,6 +113,52 @@ fn a_wrong_pin_and_a_locked_key() {
     assert!(matches!(seen, Err(Fido2Error::PinBlocked(why)) if why.contains("last tries")), "{seen:?}");
 }
 
+/// A key that wants a PIN for whatever needs a touch: `alwaysUv`.
+struct WantsPin {
+    direct: Direct,
+    assertions: usize,
+    refuses: bool,
+    answer: Option<Report>,
+}
+
+impl Wire for WantsPin {
+    fn send(&mut self, sent: &Report) -> std::result::Result<(), WireError> {
+        let [one, two, three, four, command, _, _, ctap, ..] = *sent;
+        if command & 0x80 != 0 {
+            self.refuses = false;
+        }
+        if (command, ctap) == (0x90, MAKE_ASSERTION) {
+            self.assertions += 1;
+            // The first one only asks for the credential.
+            self.refuses = self.assertions == 2;
+        }
+        if self.refuses {
+            self.answer = Some(report(&[one, two, three, four, 0x90, 0, 1, PIN_REQUIRED]));
+            return Ok(());
+        }
+        self.direct.send(sent)
+    }
+
+    fn receive(&mut self) -> std::result::Result<Report, WireError> {
+        self.answer.take().map_or_else(|| self.direct.receive(), Ok)
+    }
+
+    fn touch_wanted(&mut self) {}
+}
+
+#[test]
+fn a_pin_that_is_of_no_use_is_not_asked_for() {
+    for pin in [None, Some(PIN)] {
+        let mut wire = WantsPin { direct: plugged(b"a"), assertions: 0, refuses: false, answer: None };
+        let (token, _) = enrolled(&wire.direct.key, false);
+        let seen = token.unseal(pin, &mut wire, &mut random());
+        assert!(
+            matches!(seen, Err(Fido2Error::PinBlocked(why)) if why.contains("enrolled without")),
+            "{seen:?}"
+        );
+    }
+}
+
 #[test]
 fn another_key() {
     let (token, _) = enrolled(&plugged(b"a").key, false);
@@ -170,11 +216,41 @@ fn keys_that_make_no_sense() {
             Fido2Error::Garbled("a message in parts"),
         ),
         (vec![report(&[9, 9, 9, 9, 0x90, 0, 1, 0])], Fido2Error::Unreachable("gone".to_owned())),
-        // A key of FIDO U2F alone.
+        // Keys of FIDO U2F alone, by what they say and by what they cannot do.
+        (vec![report(&[0, 0, 0, 1, 0xbf, 0, 1, 1])], Fido2Error::OtherKey),
         (vec![report(&[0, 0, 0, 1, 0x90, 0, 2, 0, 0xa0])], Fido2Error::OtherKey),
     ] {
         let mut wire = Script([vec![channel], after].concat());
         assert_eq!(token.check(&mut wire, &mut random()), Err(wanted));
+    }
+    let mut capable = channel;
+    capable[23] = 0x0b;
+    assert_eq!(token.check(&mut Script(vec![capable]), &mut random()), Err(Fido2Error::OtherKey));
+}
+
+#[test]
+fn a_key_that_says_nothing_is_not_listened_to_again_and_again() {
+    struct Silent(WireError, usize);
+    impl Wire for Silent {
+        fn send(&mut self, _: &Report) -> std::result::Result<(), WireError> {
+            Ok(())
+        }
+
+        fn receive(&mut self) -> std::result::Result<Report, WireError> {
+            self.1 += 1;
+            Err(self.0.clone())
+        }
+
+        fn touch_wanted(&mut self) {}
+    }
+    let (token, _) = enrolled(&plugged(b"a").key, false);
+    for (error, wanted) in [
+        (WireError::TimedOut, Fido2Error::TimedOut),
+        (WireError::Failed("gone".to_owned()), Fido2Error::Unreachable("gone".to_owned())),
+    ] {
+        let mut wire = Silent(error, 0);
+        assert_eq!(token.check(&mut wire, &mut random()), Err(wanted));
+        assert_eq!(wire.1, 1);
     }
 }
 

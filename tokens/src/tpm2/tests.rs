@@ -90,6 +90,32 @@ fn answers_that_make_no_sense() {
 }
 
 #[test]
+fn a_session_that_would_encrypt_nothing_is_refused() {
+    let area = |curve: u16| {
+        let public = Writer::default().u16(ALG_ECC).u16(ALG_SHA256).u32(STORAGE_KEY).sized(&[]);
+        let public = public.u16(ALG_AES).u16(128).u16(ALG_CFB).u16(ALG_NULL);
+        public.u16(curve).u16(ALG_NULL).sized(&[1; 32]).sized(&[2; 32]).0
+    };
+    assert!(matches!(point(&area(NIST_P256)), Ok(Some(point)) if point.x == [1; 32] && point.y == [2; 32]));
+    // NIST P-384; a public area that is cut.
+    for public in [area(4), area(NIST_P256)[..20].to_vec()] {
+        assert!(matches!(point(&public), Err(Tpm2Error::Untrusted(_))), "{public:?}");
+    }
+    assert!(matches!(point(&ALG_RSA.to_be_bytes()), Ok(None)));
+    // The TPM has a storage key of RSA where the token speaks of ECC.
+    let public = Writer::default().u16(ALG_RSA).0;
+    let name = [&ALG_SHA256.to_be_bytes()[..], &sha256(&[&public])].concat();
+    let mut token = Tpm2Token::read(&with("tpm2-pin", json!(false))).expect("a token");
+    token.root = Some((0x8100_0001, name));
+    let mut random = |buffer: &mut [u8]| buffer.fill(1);
+    let body = Writer::default().sized(&public).0;
+    let length = u32::try_from(body.len() + 10).expect("a length");
+    let told = Writer::default().u16(0x8001).u32(length).u32(0).bytes(&body).0;
+    let mut transmit = |_: &[u8]| Ok(told.clone());
+    assert!(matches!(token.unseal(None, &mut random, &mut transmit), Err(Tpm2Error::Untrusted(_))));
+}
+
+#[test]
 fn response_codes() {
     // TPM_RC_AUTH_FAIL for the first session; TPM_RC_INTEGRITY for the first parameter; TPM_RC_LOCKOUT is of format zero.
     assert!(is(0x98e, AUTH_FAIL) && is(0x1df, INTEGRITY) && !is(LOCKOUT, AUTH_FAIL) && !is(0x98e, BAD_AUTH));

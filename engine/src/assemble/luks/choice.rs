@@ -163,10 +163,10 @@ pub fn wanted(view: View<'_>, device: &Device) -> Option<Container> {
         return None;
     }
     let keysource = selector.is_some_and(|selector| selector.keysource);
+    let may_fail = options.nofail;
     let mut container = container(view, device, Named { name, uuid, row, keysource }, options, format);
     container.header = header;
-    container.holds_root =
-        (selector.is_some() || attached) && !keysource && !row.is_some_and(|row| row.options.nofail);
+    container.holds_root = (selector.is_some() || attached) && !keysource && !may_fail;
     Some(container)
 }
 
@@ -395,6 +395,7 @@ fn options(
         tpm2: typed.tpm2.or(row.tpm2),
         fido2: typed.fido2.or(row.fido2),
         token_timeout: typed.token_timeout.or(row.token_timeout),
+        nofail: typed.nofail || row.nofail,
         ..row
     }
 }
@@ -474,8 +475,11 @@ pub fn is_one_wanting(view: View<'_>, known: &BTreeMap<DevName, Container>) -> b
     let taken =
         |device: &Device| known.contains_key(&device.name) || mapping_of(view.table, device).is_some();
     let mut selectors = view.plan.luks.selectors.iter().filter(|selector| !selector.keysource);
-    selectors
-        .any(|selector| !view.table.iter().any(|device| selects(selector, device, view) && taken(device)))
+    let may_fail = |selector: &LuksSelector| options(view, None, Some(selector), &selector.id).nofail;
+    selectors.any(|selector| {
+        !may_fail(selector)
+            && !view.table.iter().any(|device| selects(selector, device, view) && taken(device))
+    })
 }
 
 /// Rows of crypttab that are to be opened in the initramfs and whose device is not there.

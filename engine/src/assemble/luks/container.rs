@@ -166,12 +166,15 @@ impl Container {
         &mut self,
         shared: &[SecretId],
         pins: &BTreeMap<TokenKind, SecretId>,
+        key_is_busy: bool,
     ) -> Option<Next> {
         if let Some(key) = self.read.iter().find(|key| !self.tried.contains(key)) {
             return Some(Next::Container(*key));
         }
         for (index, image) in self.images.iter().enumerate() {
             let found = match image.token() {
+                // It gets its PIN once it has served the other container.
+                Some(TokenKind::Fido2) if key_is_busy => None,
                 Some(kind) => {
                     self.pin.take().or(pins.get(&kind).copied()).filter(|pin| !image.tried.contains(pin))
                 }
@@ -187,6 +190,15 @@ impl Container {
         let shared = if self.is_plain() { &[] } else { shared };
         let own = if self.is_plain() && !self.images.is_empty() { &[] } else { self.typed.as_slice() };
         own.iter().chain(shared).find(|secret| !self.tried.contains(secret)).copied().map(Next::Container)
+    }
+
+    /// Whether its token waits for its turn with a PIN that is there.
+    pub(super) fn has_pin(&self, pins: &BTreeMap<TokenKind, SecretId>) -> bool {
+        self.images.iter().any(|image| {
+            image.token().is_some_and(|kind| {
+                self.pin.or(pins.get(&kind).copied()).is_some_and(|pin| !image.tried.contains(&pin))
+            })
+        })
     }
 
     /// A key has come out of an image; what has been found need not be waited for any more.

@@ -5,25 +5,28 @@ use std::time::Duration;
 use super::container::{Container, State};
 use super::{Luks, Modules};
 use crate::assemble::{Requests, View};
-use crate::command::Action;
-use crate::event::DevName;
+use crate::command::{Action, TokenKind};
+use crate::event::{DevName, QuestionId};
+
+/// What an answer is for. What was typed for one purpose is used for no other: a token counts wrong PINs, and a plain
+/// mapping opens with anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A passphrase that is tried on all containers that can tell a wrong one.
+    Shared,
+    /// A passphrase of this plain mapping alone.
+    Plain(DevName),
+    /// The PIN of this container's token.
+    Pin(DevName, TokenKind),
+}
 
 /// A question on the consoles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Question {
     prompt: String,
     note: Option<String>,
-    /// A token's PIN is asked for, not a passphrase.
-    pub(super) pin: bool,
     /// The containers that it is about.
     of: Vec<DevName>,
-}
-
-impl Question {
-    /// The containers that it is about.
-    pub(super) fn of(&self) -> &[DevName] {
-        &self.of
-    }
 }
 
 impl Luks {
@@ -70,7 +73,14 @@ impl Luks {
                 self.waiting_for_key = Some(until);
                 continue;
             }
+            if container.has_pin(&self.pins) {
+                continue;
+            }
             if let Some(at) = container.next_token() {
+                // One that is due waits for another container's, whose answer comes by itself.
+                if at <= view.now {
+                    continue;
+                }
                 self.waiting_for_key = Some(self.waiting_for_key.map_or(at, |other| other.min(at)));
                 continue;
             }
@@ -110,9 +120,10 @@ impl Luks {
         let wants_pin =
             |name: &&DevName| self.containers.get(name).is_some_and(|one| one.wants_pin().is_some());
         let pin = waiting.iter().find(wants_pin).cloned();
-        if let Some(name) = &pin {
-            waiting = vec![name.clone()];
+        if let Some(name) = pin {
+            waiting = vec![name];
         }
+        let purpose = self.purpose(&waiting);
         let prompt = self.prompt(&waiting);
         let wrong =
             waiting.iter().filter_map(|name| self.containers.get(name)).map(|one| self.wrong(one)).max();
@@ -124,16 +135,38 @@ impl Luks {
             (_, Some(left)) => Some(format!("wrong passphrase, {left} tries left")),
             (_, None) => Some("wrong passphrase".to_owned()),
         };
-        let question = Question { prompt, note, pin: pin.is_some(), of: waiting };
-        if self.question.as_ref() != Some(&question) {
+        let question = Question { prompt, note, of: waiting };
+        let is_new = self.asked.1.as_ref() != Some(&purpose);
+        if is_new {
+            self.asked = (QuestionId(self.asked.0.0.saturating_add(1)), Some(purpose));
+        }
+        if is_new || self.question.as_ref() != Some(&question) {
             if self.question.is_none() {
                 requests.ask(Action::LoadInputDrivers);
                 self.prompt_until = self.prompt_limit(&question.of).map(|limit| view.now.after(limit));
             }
-            requests
-                .ask(Action::AskPassphrase { prompt: question.prompt.clone(), note: question.note.clone() });
+            requests.ask(Action::AskPassphrase {
+                question: self.asked.0,
+                prompt: question.prompt.clone(),
+                note: question.note.clone(),
+            });
             self.question = Some(question);
         }
+    }
+
+    /// What an answer of these containers' is for.
+    fn purpose(&self, waiting: &[DevName]) -> Purpose {
+        if let [name] = waiting
+            && let Some(container) = self.containers.get(name)
+        {
+            if let Some(kind) = container.wants_pin() {
+                return Purpose::Pin(name.clone(), kind);
+            }
+            if container.is_plain() {
+                return Purpose::Plain(name.clone());
+            }
+        }
+        Purpose::Shared
     }
 
     /// Locked containers, and those for which a key is being read while somebody may be typing already.

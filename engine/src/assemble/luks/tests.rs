@@ -5,7 +5,7 @@ use ondisk::Kind;
 use std::time::Duration;
 
 use crate::script::{Script, content, is_ask, is_open, is_switch, mounted, opened, plan, uuid};
-use crate::{Action, DevName, Event, Failure, ImageFacts, Outcome, SecretId, SecretSource};
+use crate::{Action, DevName, Event, Failure, ImageFacts, Outcome, QuestionId, SecretId, SecretSource};
 use cmdline::Plan;
 
 mod formats;
@@ -37,7 +37,7 @@ fn crypttab(text: &str) -> ImageFacts {
 }
 
 fn typed(script: &mut Script, number: u64) -> Vec<(String, String)> {
-    opened(&script.tell(Event::Typed(SecretId(number))))
+    opened(&script.types(SecretId(number)))
 }
 
 fn wrong(script: &mut Script) -> Vec<Action> {
@@ -46,10 +46,19 @@ fn wrong(script: &mut Script) -> Vec<Action> {
 
 fn asks(actions: &[Action]) -> Vec<(String, Option<String>)> {
     let ask = |action: &Action| match action {
-        Action::AskPassphrase { prompt, note } => Some((prompt.clone(), note.clone())),
+        Action::AskPassphrase { prompt, note, .. } => Some((prompt.clone(), note.clone())),
         _ => None,
     };
     actions.iter().filter_map(ask).collect()
+}
+
+/// The number of the question.
+fn number(actions: &[Action]) -> QuestionId {
+    let one = |action: &Action| match action {
+        Action::AskPassphrase { question, .. } => Some(*question),
+        _ => None,
+    };
+    actions.iter().find_map(one).expect("a question")
 }
 
 #[test]
@@ -428,6 +437,42 @@ fn a_hostile_uuid_makes_a_harmless_name() {
 }
 
 #[test]
+fn what_is_typed_stays_while_it_is_for_those_that_can_tell_a_wrong_one() {
+    let table = "a UUID=aaaa none x-initrd.attach\nb UUID=bbbb none x-initrd.attach\np /dev/sdz none plain,x-initrd.attach";
+    let mut script = Script::with_image(plan(uuid("inner")), crypttab(table));
+    let shared = number(&script.disk("sda", content(Kind::Luks2, "aaaa")));
+    assert_eq!(number(&script.disk("sdb", content(Kind::Luks2, "bbbb"))), shared);
+    script.disk("sdz", ondisk::Content::default());
+    script.types(SecretId(1));
+    wrong(&mut script);
+    assert_eq!(number(&wrong(&mut script)), shared);
+    script.types(SecretId(2));
+    script.answer(is_open, Ok(Outcome::Done));
+    let actions = script.answer(is_open, Ok(Outcome::Done));
+    assert_ne!(number(&actions), shared, "{actions:?}");
+    // Anything opens a plain mapping, the rest of the others' passphrase too.
+    assert_eq!(opened(&script.tell(Event::Typed(SecretId(3), shared))), []);
+    assert_eq!(opened(&script.types(SecretId(4))), [("sdz".into(), "p".into())]);
+}
+
+#[test]
+fn what_may_fail_by_the_command_line_holds_no_root() {
+    for (option, held) in [("nofail", false), ("read-only", true)] {
+        for there in [false, true] {
+            let mut plan = plan(uuid("inner"));
+            plan.luks.selectors.push(selector(LuksIdKind::Uuid, ID));
+            plan.luks.options.push((Some(ID.to_owned()), vec![option.to_owned()]));
+            let mut script = Script::new(plan);
+            if there {
+                assert_eq!(asks(&script.disk("sdb", luks())).len(), 1);
+            }
+            let actions = script.disk("sda", content(Kind::Ext4, "inner"));
+            assert_eq!(mounted(&actions).is_empty(), held, "{option}, there: {there}");
+        }
+    }
+}
+
+#[test]
 fn options_reach_the_mapping() {
     let mut plan = explicit(ID);
     plan.luks.options.push((None, vec!["no-read-workqueue".into(), "key-slot=3".into()]));
@@ -436,7 +481,7 @@ fn options_reach_the_mapping() {
     let mut script =
         Script::with_image(plan, crypttab(&format!("x UUID={ID} none same-cpu-crypt,key-slot=1")));
     script.disk("sda", luks());
-    let actions = script.tell(Event::Typed(SecretId(1)));
+    let actions = script.types(SecretId(1));
     let options = actions.iter().find_map(|action| match action {
         Action::OpenCrypt { options, .. } => Some(options.clone()),
         _ => None,

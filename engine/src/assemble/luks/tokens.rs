@@ -77,10 +77,14 @@ pub(super) fn next(
     name: &DevName,
     container: &mut Container,
     header: Option<&HeaderSource>,
+    key_is_busy: bool,
     modules: &mut BTreeMap<String, Modules>,
     requests: &mut Requests<'_>,
 ) -> Next {
-    let Some(due) = container.tokens.iter().find(|one| one.at <= view.now) else { return Next::Nothing };
+    // A second session would disturb the first, and be refused.
+    let is_free = |one: &&Wanted| !(key_is_busy && one.kind == TokenKind::Fido2);
+    let due = container.tokens.iter().filter(is_free).find(|one| one.at <= view.now);
+    let Some(due) = due else { return Next::Nothing };
     let (kind, node) = (due.kind, due.node.clone());
     match kind {
         // Many kernels have them built in.
@@ -149,9 +153,14 @@ impl Container {
                 }
                 return None;
             }
-            // No PIN was given, which is an answer.
-            (Failure::NoKeyFile(_), Some(_)) => {
+            (Failure::NoPin, _) => {
                 self.note = None;
+                return None;
+            }
+            // It was pulled out meanwhile: whoever plugs it in again can type the PIN again.
+            (Failure::NoKeyFile(why), Some(_)) => {
+                self.note = Some(why.clone());
+                self.keep(image, pin);
                 return None;
             }
             _ => {}

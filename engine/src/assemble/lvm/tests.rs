@@ -702,7 +702,7 @@ fn a_degraded_start_waits_for_containers() {
         actions.extend(script.wait(1_000));
         assert!(actions.iter().any(is_ask));
         if typed {
-            actions.extend(script.tell(Event::Typed(SecretId(1))));
+            actions.extend(script.types(SecretId(1)));
         }
         actions.extend(script.wait(25_000));
         assert_eq!(created(&actions).is_empty(), named || typed, "named {named}, typed {typed}");

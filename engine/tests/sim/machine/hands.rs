@@ -31,8 +31,9 @@ impl Machine<'_> {
             Action::ReadKey { device, path, .. } => {
                 self.soon(Item::Work(id, Work::ReadKey { device: device.0.clone(), path: path.clone() }));
             }
-            Action::AskPassphrase { .. } => {
+            Action::AskPassphrase { question, .. } => {
                 self.question = true;
+                self.asked = *question;
                 self.start_typing();
             }
             Action::StopAsking => self.question = false,
@@ -135,7 +136,7 @@ impl Machine<'_> {
         let (_, secret) = *self.world.typed.get(self.answers_typed)?;
         self.answers_typed += 1;
         self.question = false;
-        Some(Event::Typed(self.keep(secret)))
+        Some(Event::Typed(self.keep(secret), self.asked))
     }
 
     fn keep(&mut self, secret: u32) -> SecretId {

@@ -69,7 +69,7 @@ fn a_header_on_another_device() {
             assert!(
                 asks(&actions).iter().all(|(prompt, _)| prompt.contains("sda1") && !prompt.contains("sdb"))
             );
-            let opening = script.tell(Event::Typed(SecretId(1)));
+            let opening = script.types(SecretId(1));
             assert_eq!(opened(&opening), [("sda1".to_owned(), name.clone())], "{what}");
             assert_eq!(options(&opening).header, Some(HeaderSource::Device("sdb".into())), "{what}");
         }
@@ -94,7 +94,7 @@ fn a_header_that_does_not_come_is_named() {
     };
     assert!(loads("nls_cp437") && loads("dm-crypt"), "{actions:?}");
     assert!(actions.iter().any(is_ask));
-    let header = options(&script.tell(Event::Typed(SecretId(1)))).header;
+    let header = options(&script.types(SecretId(1))).header;
     let expected = HeaderSource::FileOn {
         device: "sdc".into(),
         fstype: "vfat".to_owned(),
@@ -117,7 +117,7 @@ fn a_header_in_the_image_and_a_drive_by_its_serial_number() {
     };
     let mut script = Script::new(plan.clone());
     assert!(script.add("sda", facts.clone(), Content::default()).iter().any(is_ask));
-    let opening = options(&script.tell(Event::Typed(SecretId(1))));
+    let opening = options(&script.types(SecretId(1)));
     assert_eq!(opening.header, Some(HeaderSource::File("/h.img".to_owned())));
     for other in [content(Kind::Ext4, "x"), gpt(&[(1, "p", None)])] {
         let actions = Script::new(plan.clone()).add("sda", facts.clone(), other);
@@ -137,7 +137,7 @@ fn plain_takes_only_what_was_typed_for_it() {
     let actions = script.answer(is_open, Ok(Outcome::Done));
     assert!(!actions.iter().any(is_open), "any passphrase would open it");
     assert_eq!(asks(&actions)[0].0, "Passphrase for sda1 (p)");
-    let actions = script.tell(Event::Typed(SecretId(2)));
+    let actions = script.types(SecretId(2));
     assert_eq!(opened(&actions), [("sda1".into(), "p".into())]);
     let CryptFormat::Plain(plain) = options(&actions).format else { panic!("{actions:?}") };
     assert_eq!((plain.cipher.as_str(), plain.key_size), ("aes-xts-plain64", 64));
@@ -180,7 +180,7 @@ fn foreign_formats() {
     for name in ["dm-crypt", "algif_aead", "crypto-ccm", "crypto-cbc(aes)"] {
         assert!(modules.iter().any(|one| *one == name), "{name} is not among {modules:?}");
     }
-    let actions = script.tell(Event::Typed(SecretId(1)));
+    let actions = script.types(SecretId(1));
     assert_eq!(
         (opened(&actions), options(&actions).format),
         (vec![("sda".into(), "w".into())], CryptFormat::BitLocker)
@@ -195,9 +195,7 @@ fn foreign_formats() {
     let tab = "t /dev/sda none tcrypt-veracrypt,tcrypt-hidden,x-initrd.attach";
     let mut script = Script::with_image(plan(uuid("inner")), crypttab(tab));
     assert!(script.disk("sda", Content::default()).iter().any(is_ask));
-    let CryptFormat::Tcrypt(tcrypt) = options(&script.tell(Event::Typed(SecretId(1)))).format else {
-        panic!()
-    };
+    let CryptFormat::Tcrypt(tcrypt) = options(&script.types(SecretId(1))).format else { panic!() };
     assert!(tcrypt.hidden && tcrypt.veracrypt && !tcrypt.system);
 }
 
@@ -267,7 +265,7 @@ fn a_key_source_is_asked_for_at_once_and_closed_in_the_end() {
     let actions = script.disk("sdb", content(Kind::Luks2, "eeee"));
     assert_eq!(asks(&actions), [("Passphrase for sdb (luks-eeee)".to_owned(), None)]);
     assert!(!script.wait(30_000).iter().any(|one| is_open(one) || is_ask(one)), "the key may still come");
-    let actions = script.tell(Event::Typed(SecretId(1)));
+    let actions = script.types(SecretId(1));
     assert_eq!(opened(&actions), [("sda".into(), "luks-aaaa".into())], "tried on the other, too");
     let actions = wrong(&mut script);
     assert_eq!(opened(&actions), [("sdb".into(), "luks-eeee".into())]);
@@ -372,13 +370,13 @@ fn a_key_in_a_luks_image() {
     let actions = script.answer(is_unseal, Ok(Outcome::Done));
     assert_eq!(asks(&actions)[0].0, "Passphrase for /k.img, the key of sda (luks-aa)");
     // A wrong one may still be that of the container itself.
-    let actions = script.tell(Event::Typed(SecretId(1)));
+    let actions = script.types(SecretId(1));
     assert_eq!(unsealed(&actions), [(place.clone(), 1)]);
     assert!(!actions.iter().any(is_open));
     let actions = script.answer(is_unseal, Err(Failure::WrongSecret));
     assert_eq!(opened(&actions).len(), 1);
     assert!(asks(&wrong(&mut script))[0].1.as_deref().is_some_and(|note| note.contains("4 tries left")));
-    assert_eq!(unsealed(&script.tell(Event::Typed(SecretId(2)))), [(place.clone(), 2)]);
+    assert_eq!(unsealed(&script.types(SecretId(2))), [(place.clone(), 2)]);
     let actions = script.answer(is_unseal, Ok(Outcome::Secret(SecretId(9))));
     let with = |actions: &[Action]| {
         actions.iter().find_map(|one| match one {
@@ -407,7 +405,7 @@ fn a_key_that_gpg_has_encrypted() {
     assert!(!actions.iter().any(loads), "{actions:?}");
     let actions = script.answer(is_unseal, Ok(Outcome::Done));
     assert_eq!(asks(&actions)[0].0, "Passphrase for /k.gpg, the key of sda (luks-aa)");
-    script.tell(Event::Typed(SecretId(1)));
+    script.types(SecretId(1));
     let actions = script.answer(is_unseal, Ok(Outcome::Secret(SecretId(9))));
     assert_eq!(opened(&actions).len(), 1);
 }
@@ -421,7 +419,7 @@ fn one_image_opens_all_containers_whose_key_it_holds() {
     let actions = script.answer(is_unseal, Ok(Outcome::Done));
     let asked = asks(&actions);
     assert!(asked[0].0.contains("the key of sda") && asked[0].0.contains("the key of sdb"), "{asked:?}");
-    assert_eq!(unsealed(&script.tell(Event::Typed(SecretId(1)))).len(), 1);
+    assert_eq!(unsealed(&script.types(SecretId(1))).len(), 1);
     let actions = script.answer(is_unseal, Ok(Outcome::Secret(SecretId(9))));
     assert_eq!(opened(&actions).len(), 1);
     let actions = script.answer(is_open, Ok(Outcome::Done));
@@ -466,10 +464,10 @@ fn a_plain_mapping_never_gets_the_passphrase_of_its_key() {
     let mut script = Script::with_image(plan, crypttab(tab));
     bare_partition(&mut script, "part-1");
     script.answer(is_unseal, Ok(Outcome::Done));
-    assert_eq!(unsealed(&script.tell(Event::Typed(SecretId(1)))).len(), 1);
+    assert_eq!(unsealed(&script.types(SecretId(1))).len(), 1);
     let actions = script.answer(is_unseal, Err(Failure::WrongSecret));
     assert!(!actions.iter().any(is_open) && actions.iter().any(is_ask), "{actions:?}");
-    script.tell(Event::Typed(SecretId(2)));
+    script.types(SecretId(2));
     let actions = script.answer(is_unseal, Ok(Outcome::Secret(SecretId(9))));
     assert_eq!(opened(&actions), [("sda1".into(), "p".into())]);
 }

@@ -72,11 +72,11 @@ fn a_pin_is_asked_for_and_given_to_the_token_alone() {
     let actions = script.answer(is_unseal, Ok(Outcome::Done));
     let prompt = format!("PIN of the TPM 2.0 for sda (luks-{ID}), or nothing for its passphrase");
     assert_eq!(asks(&actions), [(prompt.clone(), None)]);
-    let actions = script.tell(Event::Typed(SecretId(1)));
+    let actions = script.types(SecretId(1));
     assert_eq!((asked(&actions), held(&actions)), (vec![(TokenKind::Tpm2, Some(1))], vec![]));
     let actions = script.answer(is_unseal, Err(Failure::WrongSecret));
     assert_eq!(asks(&actions), [(prompt, Some("wrong PIN, 2 tries left".to_owned()))]);
-    assert_eq!(asked(&script.tell(Event::Typed(SecretId(2)))), [(TokenKind::Tpm2, Some(2))]);
+    assert_eq!(asked(&script.types(SecretId(2))), [(TokenKind::Tpm2, Some(2))]);
     assert_eq!(held(&script.answer(is_unseal, Ok(Outcome::Secret(SecretId(3))))), [3]);
 }
 
@@ -86,17 +86,59 @@ fn after_three_wrong_pins_or_none_the_passphrase_is_asked_for() {
         let mut script = Script::new(with_option("tpm2-device=auto"));
         script.disk("sda", luks());
         let mut actions = script.answer(is_unseal, Ok(Outcome::Done));
-        let failure = if empty { Failure::NoKeyFile("no PIN".into()) } else { Failure::WrongSecret };
+        let failure = if empty { Failure::NoPin } else { Failure::WrongSecret };
         for pin in 0..if empty { 1 } else { 3 } {
             assert!(asks(&actions)[0].0.starts_with("PIN of the"), "{actions:?}");
-            script.tell(Event::Typed(SecretId(pin)));
+            script.types(SecretId(pin));
             actions = script.answer(is_unseal, Err(failure.clone()));
             assert_eq!((held(&actions), said(&actions)), (vec![], vec![]));
         }
         let note = (!empty).then(|| "3 wrong PINs".to_owned());
         assert_eq!(asks(&actions), [(format!("Passphrase for sda (luks-{ID})"), note)]);
-        assert_eq!(held(&script.tell(Event::Typed(SecretId(7)))), [7]);
+        assert_eq!(held(&script.types(SecretId(7))), [7]);
     }
+}
+
+#[test]
+fn an_answer_to_an_earlier_question_is_never_a_pin() {
+    let mut plan = explicit("aaaa");
+    plan.luks.selectors.push(selector(LuksIdKind::Uuid, ID));
+    plan.luks.options.push((Some(ID.to_owned()), vec!["fido2-device=auto".to_owned()]));
+    let mut script = Script::new(plan);
+    let passphrase = number(&script.disk("sda", content(Kind::Luks2, "aaaa")));
+    script.disk("sdb", luks());
+    let actions = script.answer(is_unseal, Ok(Outcome::Done));
+    assert!(asks(&actions)[0].0.starts_with("PIN of the security key for sdb"), "{actions:?}");
+    let pin = number(&actions);
+    assert_ne!(passphrase, pin);
+    // The passphrase was complete before the question changed, and is told after it.
+    let actions = script.tell(Event::Typed(SecretId(1), passphrase));
+    assert_eq!((asked(&actions), held(&actions), asks(&actions)), (vec![], vec![], vec![]));
+    let actions = script.tell(Event::Typed(SecretId(2), pin));
+    assert_eq!((asked(&actions), held(&actions)), (vec![(TokenKind::Fido2, Some(2))], vec![]));
+}
+
+#[test]
+fn a_token_that_wants_the_pin_it_was_given_is_not_asked_again() {
+    let mut script = Script::new(with_option("fido2-device=auto"));
+    script.disk("sda", luks());
+    script.answer(is_unseal, Ok(Outcome::Done));
+    assert_eq!(asked(&script.types(SecretId(1))), [(TokenKind::Fido2, Some(1))]);
+    let actions = script.answer(is_unseal, Ok(Outcome::Done));
+    assert_eq!((asked(&actions), said(&actions).len()), (vec![], 1));
+    assert!(asks(&actions)[0].0.starts_with("Passphrase for sda"), "{actions:?}");
+}
+
+#[test]
+fn a_key_that_was_pulled_out_before_its_pin_came_is_asked_for() {
+    let mut script = Script::new(with_option("fido2-device=auto"));
+    script.disk("sda", luks());
+    let prompt = asks(&script.answer(is_unseal, Ok(Outcome::Done)));
+    script.types(SecretId(1));
+    let actions = script.answer(is_unseal, Err(Failure::NoKeyFile(NOT_YET.into())));
+    assert_eq!(asked(&actions), []);
+    assert_eq!(asks(&actions), [(prompt[0].0.clone(), Some(NOT_YET.to_owned()))]);
+    assert_eq!(asked(&script.types(SecretId(2))), [(TokenKind::Fido2, Some(2))]);
 }
 
 #[test]
@@ -106,7 +148,7 @@ fn one_pin_for_all_tokens_of_a_kind() {
     let mut script = Script::new(plan);
     script.disk("sda", luks());
     script.answer(is_unseal, Ok(Outcome::Done));
-    script.tell(Event::Typed(SecretId(1)));
+    script.types(SecretId(1));
     script.answer(is_unseal, Ok(Outcome::Secret(SecretId(2))));
     script.answer(is_open, Ok(Outcome::Done));
     assert_eq!(asked(&script.disk("sdb", content(Kind::Luks2, "aaaa"))), [(TokenKind::Fido2, None)]);
@@ -151,6 +193,27 @@ fn others_are_opened_while_somebody_looks_for_the_key() {
     let actions = script.disk("sdb", content(Kind::Luks2, "aaaa"));
     assert_eq!(asks(&actions)[0].0, "Passphrase for sdb (luks-aaaa)");
     assert_eq!(typed(&mut script, 1), [("sdb".to_owned(), "luks-aaaa".to_owned())]);
+}
+
+#[test]
+fn a_security_key_serves_one_container_at_a_time() {
+    let mut plan = with_option("fido2-device=auto");
+    plan.luks.selectors.push(selector(LuksIdKind::Uuid, "aaaa"));
+    let mut script = Script::new(plan);
+    assert_eq!(asked(&script.disk("sda", luks())), [(TokenKind::Fido2, None)]);
+    let actions = script.disk("sdb", content(Kind::Luks2, "aaaa"));
+    assert_eq!((asked(&actions), asks(&actions)), (vec![], vec![]), "sda's waits to be touched");
+    assert_eq!(asked(&script.wait(60_000)), []);
+    // Now it is sdb's turn, and it wants a PIN.
+    let actions = script.answer(is_unseal, Ok(Outcome::Done));
+    assert_eq!(asked(&actions), [(TokenKind::Fido2, None)]);
+    assert!(asks(&actions)[0].0.contains("sda"), "{actions:?}");
+    // The PIN waits until the key is free, and is not asked for again meanwhile.
+    let actions = script.types(SecretId(1));
+    assert_eq!((asked(&actions), asks(&actions)), (vec![], vec![]));
+    let actions = script.answer(is_unseal, Ok(Outcome::Done));
+    assert_eq!(asked(&actions), [(TokenKind::Fido2, Some(1))]);
+    assert_eq!(held(&script.answer(is_unseal, Ok(Outcome::Secret(SecretId(2))))), [2]);
 }
 
 #[test]
