@@ -6,7 +6,7 @@ done
 make() { lvcreate -q -y -Wn "$@"; }
 settle() {
     for try in $(seq 1 400); do
-        lvs --noheadings -a -o sync_percent -S 'segtype=~"^raid" || segtype=mirror' all | grep -v '100.00' | grep -q '[^ ]' ||
+        lvs --noheadings -a -o sync_percent -S 'segtype=~"^raid" || segtype=mirror' all | grep -v '100.00' | grep '[^ ]' >/dev/null ||
             return 0
         sleep 1
     done
@@ -62,7 +62,7 @@ make -l 16 -n moved all $C
 pvmove -q -i +1000 -b -n moved $C $E
 sleep 1
 pkill -f pvmove || true
-lvs -a --noheadings -o lv_name,lv_attr all | grep -q 'pvmove0'
+lvs -a --noheadings -o lv_name,lv_attr all | grep pvmove0
 vgchange -q -an all || { sleep 3; vgchange -an all; }
 vgchange -q -ay --poll n --config activation/monitoring=1 --ignoremonitoring all
 dump all /dev/all/root
