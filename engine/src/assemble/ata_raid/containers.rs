@@ -40,6 +40,8 @@ pub struct Volume {
     /// Members that are not there although the metadata count on them, as the metadata name disks: an index in Intel's, a
     /// reference in DDF. Should one come back, it would be taken for a good one.
     pub unrecorded: Vec<u32>,
+    /// What the metadata call the members that are there.
+    pub references: Vec<(DevName, u32)>,
     /// Why it cannot be started whatever comes.
     pub refused: Option<String>,
 }
@@ -102,7 +104,23 @@ pub fn containers(devices: &[&Device]) -> Vec<Container> {
     });
     let mut containers = of_imsm(&imsm.collect::<Vec<_>>());
     containers.extend(of_ddf(&ddf.collect::<Vec<_>>()));
+    containers.iter_mut().for_each(name);
     containers
+}
+
+/// Gives each volume of a container a path of its own: like mdadm, the next number for a name that is taken
+/// (mdopen.c: `create_mddev`).
+fn name(container: &mut Container) {
+    let mut taken: Vec<String> = Vec::new();
+    let base = if container.format == Format::Imsm { "imsm" } else { "ddf" };
+    for volume in &mut container.volumes {
+        let name = if volume.name.is_empty() { base } else { &volume.name };
+        let mut paths = (0_u32..).map(|number| format!("/dev/md/{name}_{number}"));
+        if let Some(path) = paths.find(|path| !taken.contains(path)) {
+            taken.push(path.clone());
+            volume.request.path = path;
+        }
+    }
 }
 
 fn of_imsm(disks: &[(&Device, &imsm::Anchor)]) -> Vec<Container> {
@@ -146,12 +164,15 @@ fn imsm_volume(
     let current = volume.old_map.as_ref().unwrap_or(&volume.map);
     let stale = |slot: usize| current.slots.get(slot).is_none_or(|(_, stale)| *stale);
     let mut legs = Vec::new();
-    let mut unrecorded = Vec::new();
+    let (mut unrecorded, mut references) = (Vec::new(), Vec::new());
     for (slot, (disk, _)) in volume.map.slots.iter().enumerate() {
         let there = known.iter().find(|(_, index)| u32::try_from(*index) == Ok(*disk));
         match (there, u32::try_from(slot)) {
             _ if stale(slot) => {}
-            (Some((device, _)), Ok(number)) => legs.push((device.name.clone(), number, volume.map.offset)),
+            (Some((device, _)), Ok(number)) => {
+                legs.push((device.name.clone(), number, volume.map.offset));
+                references.push((device.name.clone(), *disk));
+            }
             _ => unrecorded.push(*disk),
         }
     }
@@ -174,7 +195,7 @@ fn imsm_volume(
         request: VolumeRequest {
             index: number,
             uuid: colons(uuid),
-            path: format!("/dev/md/{}_0", volume.name),
+            path: String::new(),
             level,
             layout,
             chunk: volume.map.stride.saturating_mul(512),
@@ -186,6 +207,7 @@ fn imsm_volume(
         },
         dirty: volume.dirty,
         unrecorded,
+        references,
         refused,
     }
 }
@@ -235,7 +257,7 @@ fn ddf_volume(
     let newest = configs.iter().max_by_key(|config| config.sequence)?;
     let (level, layout, members) = newest.level().unwrap_or_default();
     let width = u32::try_from(newest.members.len()).ok()?;
-    let (mut legs, mut unrecorded) = (Vec::new(), Vec::new());
+    let (mut legs, mut unrecorded, mut references) = (Vec::new(), Vec::new(), Vec::new());
     for basic in 0..newest.secondary.0.max(1) {
         // Each basic disk of a stacked set has a record of its own.
         let config = configs
@@ -247,6 +269,7 @@ fn ddf_volume(
             if let Some((device, _)) = known.iter().find(|(_, disk)| disk == reference) {
                 let slot = u32::from(basic).saturating_mul(width).saturating_add(slot);
                 legs.push((device.name.clone(), slot, *offset));
+                references.push((device.name.clone(), *reference));
             } else if good(*reference) {
                 unrecorded.push(*reference);
             }
@@ -278,7 +301,7 @@ fn ddf_volume(
         request: VolumeRequest {
             index: set.index,
             uuid,
-            path: format!("/dev/md/{}_0", if set.name.is_empty() { "ddf" } else { &set.name }),
+            path: String::new(),
             level,
             layout,
             chunk,
@@ -290,6 +313,7 @@ fn ddf_volume(
         },
         dirty,
         unrecorded,
+        references,
         refused,
     })
 }

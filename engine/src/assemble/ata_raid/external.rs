@@ -74,13 +74,19 @@ pub fn volumes_below(plan: &Plan, table: &Table, device: &Device) -> Vec<MarkedV
     if containers.is_empty() {
         return Vec::new();
     }
-    let volumes: Vec<_> = containers.iter().flat_map(|container| &container.volumes).collect();
     let mark = |device: &Device| {
-        let path = &device.facts.md.as_ref()?.path;
-        let volume = volumes.iter().find(|volume| volume.request.path == *path)?;
+        let facts = &device.facts;
+        let path = &facts.md.as_ref()?.path;
+        // Names and paths are not unique among containers, but a disk is in one only.
+        let holds = |container: &&Container| facts.slaves.iter().any(|name| container.disks.contains(name));
+        let container = containers.iter().find(holds)?;
+        let volume = container.volumes.iter().find(|volume| volume.request.path == *path)?;
+        // What came too late for the start misses what is written now.
+        let late = volume.references.iter().filter(|(name, _)| !facts.slaves.contains(name));
+        let missing = volume.unrecorded.iter().chain(late.map(|(_, reference)| reference)).copied();
         // A stripe has no state that metadata would have to follow.
         let redundant = volume.request.level > 0;
-        redundant.then(|| MarkedVolume { array: device.name.clone(), missing: volume.unrecorded.clone() })
+        redundant.then(|| MarkedVolume { array: device.name.clone(), missing: missing.collect() })
     };
     table.stack(device).into_iter().filter_map(mark).collect()
 }

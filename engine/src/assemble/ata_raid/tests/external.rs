@@ -5,6 +5,7 @@ use ondisk::{Content, Kind, Member, Signature};
 
 use super::{created, plan, uuid};
 use crate::assemble::ata_raid::containers::containers;
+use crate::assemble::ata_raid::external::volumes_below;
 use crate::command::{Action, ContainerRequest};
 use crate::event::{DeviceFacts, MdFacts, Outcome};
 use crate::script::{Script, is_mount};
@@ -163,6 +164,51 @@ fn what_is_missing_is_recorded_with_the_first_write() {
     known.volumes[0].map.state = 2;
     known.volumes[0].map.slots[1].1 = true;
     assert_eq!(marked(&["one"], &known), [("md126".into(), vec![])]);
+}
+
+/// Two controllers may give their volumes the same name: what is missing of one is nothing to the other.
+#[test]
+fn a_volume_is_told_by_its_disks() {
+    let mut script = Script::new(plan(uuid("root")));
+    let mut other = anchor();
+    (other.family, other.orig_family) = (8, 8);
+    (other.disks[0].serial, other.disks[1].serial) = ("three".into(), "four".into());
+    disk(&mut script, "sda", "one", content(&anchor()));
+    disk(&mut script, "sdc", "three", content(&other));
+    disk(&mut script, "sdd", "four", content(&other));
+    script.wait(11_000);
+    let facts = DeviceFacts {
+        major: 9,
+        minor: 126,
+        size: 50 << 20,
+        diskseq: 100,
+        slaves: vec!["sdc".into(), "sdd".into()],
+        md: Some(MdFacts { path: "/dev/md/Root_0".into() }),
+        ..DeviceFacts::default()
+    };
+    script.add("md126", facts.clone(), Content::default());
+    let missing = |script: &Script| {
+        let table = script.engine.table();
+        let plan = plan(uuid("root"));
+        let all = volumes_below(&plan, table, table.get(&"md126".into()).unwrap());
+        all.into_iter().map(|volume| volume.missing).collect::<Vec<_>>()
+    };
+    assert_eq!(missing(&script), [Vec::<u32>::new()]);
+    // Started without a disk that has shown up since.
+    script.tell(crate::Event::Device("md126".into(), DeviceFacts { slaves: vec!["sdc".into()], ..facts }));
+    assert_eq!(missing(&script), [vec![1]]);
+}
+
+#[test]
+fn volumes_of_one_name_have_paths_of_their_own() {
+    let mut same = anchor();
+    same.volumes[1].name = "Root".into();
+    let mut script = Script::new(plan(uuid("root")));
+    disk(&mut script, "sda", "one", content(&same));
+    let actions = disk(&mut script, "sdb", "two", content(&same));
+    let paths: Vec<&str> =
+        started(&actions).unwrap().volumes.iter().map(|volume| volume.path.as_str()).collect();
+    assert_eq!(paths, ["/dev/md/Root_0", "/dev/md/Root_1"]);
 }
 
 /// A disk that was missing when others were written to has an older copy of the metadata, which still calls it good.
