@@ -123,14 +123,55 @@ fn name(container: &mut Container) {
     }
 }
 
+/// The copy of Intel's metadata that counts, of all that come from one container.
+#[derive(Debug, Clone, Copy)]
+pub struct Newest<'a> {
+    /// The copy.
+    pub anchor: &'a imsm::Anchor,
+    /// Why it cannot be believed.
+    pub refused: Option<&'static str>,
+}
+
+/// The newest of the copies with this first family number. A spare that takes a disk's place changes the family, and the disk
+/// that was replaced still calls itself a member of the old one: like mdadm (super-intel.c: `imsm_thunderdome`), the newest
+/// family is believed if the disks of the others belong to it by what these say themselves.
+#[must_use]
+pub fn newest<'a>(disks: &[(&Device, &'a imsm::Anchor)], orig_family: u32) -> Option<Newest<'a>> {
+    let same = || disks.iter().copied().filter(|(_, anchor)| anchor.orig_family == orig_family);
+    let (_, newest) = same().max_by_key(|(_, anchor)| anchor.generation)?;
+    let differs = same().any(|(_, anchor)| anchor.generation == newest.generation && anchor != newest);
+    // Another family that does without all the disks of the newest one has gone its own way.
+    let counts_on = |anchor: &imsm::Anchor| {
+        same().filter(|(_, other)| other.family == newest.family).any(|(device, _)| {
+            let index = device.facts.serial.as_deref().and_then(|serial| anchor.index(serial));
+            index.and_then(|index| anchor.disks.get(index)).is_some_and(|disk| !disk.failed)
+        })
+    };
+    let others = || same().filter(|(_, anchor)| anchor.family != newest.family);
+    let apart = others().any(|(_, anchor)| {
+        let last = others().filter(|(_, other)| other.family == anchor.family);
+        last.max_by_key(|(_, other)| other.generation).is_some_and(|(_, last)| !counts_on(last))
+    });
+    let refused = if differs {
+        Some("its disks hold different metadata of the same age: detach those that are not to be used")
+    } else if apart {
+        Some("its disks were used apart from each other: detach those that are not to be used")
+    } else {
+        None
+    };
+    Some(Newest { anchor: newest, refused })
+}
+
 fn of_imsm(disks: &[(&Device, &imsm::Anchor)]) -> Vec<Container> {
-    let mut families: Vec<u32> = disks.iter().map(|(_, anchor)| anchor.family).collect();
+    let mut families: Vec<u32> = disks.iter().map(|(_, anchor)| anchor.orig_family).collect();
     families.sort_unstable();
     families.dedup();
     let family = |family: &u32| {
-        let same = disks.iter().filter(|(_, anchor)| anchor.family == *family);
         // The newest copy says who belongs to the family.
-        let (_, newest) = same.clone().max_by_key(|(_, anchor)| anchor.generation)?;
+        let Newest { anchor: newest, refused } = newest(disks, *family)?;
+        let same = disks
+            .iter()
+            .filter(|(_, anchor)| anchor.orig_family == newest.orig_family && anchor.family == newest.family);
         let index = |device: &Device| {
             let index = newest.index(device.facts.serial.as_deref()?)?;
             newest.disks.get(index).filter(|disk| !disk.failed).map(|_| index)
@@ -139,7 +180,8 @@ fn of_imsm(disks: &[(&Device, &imsm::Anchor)]) -> Vec<Container> {
             same.filter_map(|(device, _)| Some((*device, index(device)?))).collect();
         let volumes = (0..).zip(&newest.volumes).map(|(number, volume)| {
             let uuid = usize::try_from(number).ok().and_then(|number| newest.uuid(Some(number)));
-            imsm_volume(number, volume, uuid.unwrap_or_default(), newest.attributes, &known)
+            let volume = imsm_volume(number, volume, uuid.unwrap_or_default(), newest.attributes, &known);
+            Volume { refused: refused.map(str::to_owned).or(volume.refused), ..volume }
         });
         Some(Container {
             format: Format::Imsm,

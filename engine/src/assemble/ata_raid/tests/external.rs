@@ -229,6 +229,52 @@ fn a_disk_that_comes_back_is_left_out() {
     assert_eq!(request.volumes[0].legs.len(), 1);
 }
 
+/// A spare that takes a disk's place changes the family's number, and the old disk knows nothing of that.
+#[test]
+fn a_replaced_disk_that_comes_back_is_left_out() {
+    for old_family in [7, 9] {
+        let mut old = anchor();
+        old.family = old_family;
+        let mut new = anchor();
+        (new.family, new.generation) = (8, 9);
+        new.disks[1].serial = "three".into();
+        let mut script = Script::new(plan(uuid("root")));
+        let mut actions = disk(&mut script, "sda", "two", content(&old));
+        actions.extend(disk(&mut script, "sdb", "one", content(&new)));
+        actions.extend(disk(&mut script, "sdc", "three", content(&new)));
+        let request = started(&actions).unwrap();
+        assert_eq!(request.disks, ["sdb".into(), "sdc".into()]);
+        assert_eq!(request.volumes[0].legs.len(), 2);
+        let all: Vec<&crate::table::Device> = script.engine.table().iter().collect();
+        assert_eq!(containers(&all).len(), 1);
+        assert!(containers(&all)[0].volumes[0].unrecorded.is_empty());
+        assert!(said(&script).contains("sda has failed or left its RAID container"), "{}", said(&script));
+    }
+}
+
+/// Neither half of a mirror is the right one when both were used alone.
+#[test]
+fn halves_that_contradict_each_other_are_refused() {
+    let half = |failed: usize, family: u32, generation: u32| {
+        let mut half = anchor();
+        (half.family, half.generation) = (family, generation);
+        half.disks[failed].failed = true;
+        half.volumes[0].map.slots[failed].1 = true;
+        half
+    };
+    for (first, second, why) in [
+        (half(1, 7, 6), half(0, 7, 6), "different metadata of the same age"),
+        (half(1, 8, 6), half(0, 7, 9), "used apart from each other"),
+    ] {
+        let mut script = Script::new(plan(uuid("root")));
+        disk(&mut script, "sda", "one", content(&first));
+        let mut actions = disk(&mut script, "sdb", "two", content(&second));
+        actions.extend(script.wait(30_000));
+        assert!(started(&actions).is_none(), "{actions:?}");
+        assert!(said(&script).contains(why), "{}", said(&script));
+    }
+}
+
 #[test]
 fn what_cannot_be_started_says_why() {
     let mut moving = anchor();
