@@ -88,16 +88,22 @@ impl Volume {
     }
 }
 
+/// The disk with Intel's metadata on it, if it has them.
+#[must_use]
+pub fn intel(device: &Device) -> Option<(&Device, &imsm::Anchor)> {
+    match device.content()?.member.as_deref()?.ata_raid()? {
+        Disk::Imsm(anchor) if device.facts.partn.is_none() => Some((device, anchor)),
+        _ => None,
+    }
+}
+
 /// All containers of these disks.
 #[must_use]
 pub fn containers(devices: &[&Device]) -> Vec<Container> {
     fn member<'a>(device: &&'a Device) -> Option<(&'a Device, &'a Disk)> {
         Some((*device, device.content()?.member.as_deref()?.ata_raid()?))
     }
-    let imsm = devices.iter().filter_map(member).filter_map(|(device, disk)| match disk {
-        Disk::Imsm(anchor) => Some((device, anchor)),
-        _ => None,
-    });
+    let imsm = devices.iter().filter_map(|device| intel(device));
     let ddf = devices.iter().filter_map(member).filter_map(|(device, disk)| match disk {
         Disk::Ddf(group) => Some((device, group)),
         _ => None,

@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use ondisk::ata_raid::{Disk, Format, Level};
+use ondisk::ata_raid::{Disk, Format, Level, Part, imsm};
 
 use super::dm_partitions::DmPartitions;
 use super::{Assembler, Requests, View};
 use crate::command::{Action, Loudness};
 use crate::event::{CommandId, DevName, Failure, Outcome};
 use crate::explain::{Node, State};
-use crate::table::Device;
+use crate::table::{Device, Table};
 use crate::time::Moment;
 
 pub mod containers;
@@ -23,6 +23,7 @@ pub mod tables;
 #[cfg(test)]
 mod tests;
 
+use containers::Newest;
 use sets::{Leg, Readiness, Set};
 
 /// Bytes of a sector.
@@ -71,7 +72,7 @@ fn parts(view: View<'_>, device: &Device) -> Option<Vec<(Format, Leg)>> {
     let parts = match disk {
         Disk::Parts(_, parts) => parts.clone(),
         Disk::Imsm(anchor) if !(view.plan.md.enabled && view.plan.md.imsm) => {
-            anchor.index(device.facts.serial.as_deref()?).map(|index| anchor.parts(index))?
+            imsm_parts(view.table, device, anchor)
         }
         Disk::Ddf(group) if !(view.plan.md.enabled && view.plan.md.ddf) => ddf::parts(view.table, group),
         _ => return None,
@@ -81,6 +82,22 @@ fn parts(view: View<'_>, device: &Device) -> Option<Vec<(Format, Leg)>> {
         Leg { device: device.name.clone(), number, disk: device.facts.size / SECTOR, part }
     };
     Some(parts.into_iter().map(|part| (disk.format(), leg(part))).collect())
+}
+
+/// Intel's parts of a disk by the newest metadata: what a disk says that was left out is out of date.
+fn imsm_parts(table: &Table, device: &Device, own: &imsm::Anchor) -> Vec<Part> {
+    let all: Vec<_> = table.iter().filter_map(containers::intel).collect();
+    let Some(Newest { anchor, refused }) = containers::newest(&all, own.orig_family) else {
+        return Vec::new();
+    };
+    let serial = device.facts.serial.as_deref().filter(|_| anchor.family == own.family);
+    let index = serial.and_then(|serial| anchor.index(serial));
+    let mut parts = index.map(|index| anchor.parts(index)).unwrap_or_default();
+    if refused.is_some() {
+        // As in a rebuild it is not known who is right.
+        parts.iter_mut().for_each(|part| part.state = ondisk::ata_raid::State::Rebuilding);
+    }
+    parts
 }
 
 /// All sets that can be seen.

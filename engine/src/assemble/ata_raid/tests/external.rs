@@ -314,3 +314,27 @@ fn without_md_they_are_device_mappers_under_dmraids_names() {
     names.sort_unstable();
     assert_eq!(names, ["isw_h_Fast", "isw_h_Root"]);
 }
+
+/// By itself a disk that was left out still says that all is well.
+#[test]
+fn without_md_too_a_disk_that_comes_back_is_left_out() {
+    for serial in ["two", "wo:0"] {
+        let mut older = anchor();
+        older.volumes.truncate(1);
+        let mut newer = older.clone();
+        newer.generation += 1;
+        newer.disks[1].failed = true;
+        newer.disks[1].serial = serial.into();
+        newer.volumes[0].map.slots[1].1 = true;
+        let mut plan = plan(uuid("root"));
+        plan.md.imsm = false;
+        let mut script = Script::new(plan);
+        let mut actions = disk(&mut script, "sda", "one", content(&newer));
+        actions.extend(disk(&mut script, "sdb", "two", content(&older)));
+        assert!(created(&actions).is_empty(), "{actions:?}");
+        let actions = script.wait(11_000);
+        let [device] = created(&actions)[..] else { panic!("{actions:?}") };
+        assert_eq!((&*device.targets[0].kind, &*device.targets[0].params), ("linear", "8:0 2048"));
+        assert_eq!(device.targets.len(), 1);
+    }
+}
