@@ -46,7 +46,8 @@ enum Readiness {
     Incomplete,
 }
 
-fn is_ours(plan: &Plan, format: Format) -> bool {
+/// Whether md is to have disks with this format.
+pub(super) fn is_ours(plan: &Plan, format: Format) -> bool {
     plan.md.enabled
         && match format {
             Format::Imsm => plan.md.imsm,
@@ -164,19 +165,16 @@ impl External {
 
 impl Assembler for External {
     fn claims(&mut self, view: View<'_>) -> Vec<(DevName, Option<String>)> {
-        let mut claims: Vec<(DevName, Option<String>)> = disks(view)
-            .into_iter()
-            .filter(|device| device.claimed.is_none())
-            .map(|device| (device.name.clone(), Some(OWNER.to_owned())))
-            .collect();
-        let ours =
-            |device: &&Device| device.facts.partn.is_none() && device.claimed.as_deref() == Some(OWNER);
-        for device in view.table.iter().filter(ours) {
-            if !disks(view).iter().any(|disk| disk.name == device.name) {
-                claims.push((device.name.clone(), None));
-            }
-        }
-        claims
+        // What cannot be understood may be half of a mirror all the same.
+        let is_member =
+            |device: &Device| super::format(device).is_some_and(|format| is_ours(view.plan, format));
+        let devices = view.table.iter().filter(|device| device.facts.partn.is_none());
+        let claim = |device: &Device| match (device.claimed.as_deref(), is_member(device)) {
+            (None, true) => Some((device.name.clone(), Some(OWNER.to_owned()))),
+            (Some(OWNER), false) => Some((device.name.clone(), None)),
+            _ => None,
+        };
+        devices.filter_map(claim).collect()
     }
 
     fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
@@ -259,7 +257,11 @@ impl Assembler for External {
     }
 
     fn explain(&self, view: View<'_>, device: &Device) -> Option<Node> {
-        disks(view).iter().find(|disk| disk.name == device.name)?;
+        super::format(device).filter(|format| is_ours(view.plan, *format))?;
+        if !disks(view).iter().any(|disk| disk.name == device.name) {
+            let text = format!("RAID container: its member is of no use: {}", super::useless(device));
+            return Some(Node::new(State::Failed, text));
+        }
         let all = containers::containers(&disks(view));
         let Some(container) = all.iter().find(|container| container.disks.contains(&device.name)) else {
             let text =

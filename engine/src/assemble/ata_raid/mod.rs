@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use cmdline::Plan;
 use ondisk::ata_raid::{Disk, Format, Level, Part, imsm};
 
 use super::dm_partitions::DmPartitions;
@@ -61,6 +62,27 @@ enum Step {
     Failed(Failure),
     /// A lower mapping is taken away again.
     Undoing(CommandId, Failure),
+}
+
+/// What a whole disk is a member of by its signature, whether or not the metadata can be understood.
+fn format(device: &Device) -> Option<Format> {
+    let signatures = device.content().filter(|_| device.facts.partn.is_none())?.signatures.iter();
+    signatures.map(|signature| signature.kind).find_map(Format::of)
+}
+
+/// Whether this assembler is responsible for disks with this format.
+fn is_ours(plan: &Plan, format: Format) -> bool {
+    plan.dm.enabled && !external::is_ours(plan, format)
+}
+
+/// Why a member's metadata are of no use.
+fn useless(device: &Device) -> String {
+    let doubts = device.content().into_iter().flat_map(|content| &content.signatures);
+    let doubt = doubts.filter_map(|signature| signature.doubt.as_deref()).next();
+    doubt.map_or_else(
+        || "by the newest metadata it stands by, or has failed or left its set".to_owned(),
+        str::to_owned,
+    )
 }
 
 /// The parts of a disk that this assembler is responsible for; `None` for those of md and for anything else.
@@ -240,11 +262,14 @@ impl Assembler for AtaRaid {
         let disks = view.table.iter().filter(|device| device.facts.partn.is_none());
         disks
             .filter_map(|device| {
-                let owner = parts(view, device).and_then(|parts| {
+                let set = parts(view, device).and_then(|parts| {
                     let (_, leg) = parts.first()?;
                     Some(leg.part.above.as_ref().map_or(&leg.part.set, |above| &above.set).clone())
                 });
-                let owner = owner.map(|set| format!("BIOS RAID set {set}"));
+                // What cannot be understood may be half of a mirror all the same.
+                let owner = format(device)
+                    .filter(|format| is_ours(view.plan, *format))
+                    .map(|format| format!("BIOS RAID set {}", set.unwrap_or_else(|| format.name().into())));
                 let ours = device.claimed.as_ref().is_some_and(|owner| owner.starts_with("BIOS RAID set"));
                 match (owner, ours) {
                     // What somebody else has claimed stays theirs: a path of a multipath device is no member itself.
@@ -315,9 +340,13 @@ impl Assembler for AtaRaid {
         if let Some(node) = self.partitions.explain(device) {
             return Some(node);
         }
-        let parts = parts(view, device)?;
+        let ours = format(device).filter(|format| is_ours(view.plan, *format))?;
+        let parts = parts(view, device).unwrap_or_default();
+        let Some((format, leg)) = parts.first() else {
+            let text = format!("{} RAID member of no use: {}", ours.name(), useless(device));
+            return Some(Node::new(State::Failed, text));
+        };
         let sets = seen(view);
-        let (format, leg) = parts.first()?;
         let set = sets.iter().find(|set| set.disks().any(|other| other.part.set == leg.part.set))?;
         let text = |what: &str| format!("{} RAID set {}: {what}", format.name(), set.name);
         if let Some(work) = self.work.get(&set.name) {

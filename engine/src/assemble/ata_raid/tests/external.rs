@@ -338,3 +338,46 @@ fn without_md_too_a_disk_that_comes_back_is_left_out() {
         assert_eq!(device.targets.len(), 1);
     }
 }
+
+/// What the kernel sees on a mirror's half is not for anybody, whether or not the half's metadata can be understood.
+#[test]
+fn a_member_that_cannot_be_understood_is_kept() {
+    let damaged = |kind: Kind| Content {
+        signatures: vec![Signature { doubt: Some("wrong checksum".into()), ..Signature::new(kind) }],
+        ..Content::default()
+    };
+    let all: [fn(&mut cmdline::Plan); 3] =
+        [|_| (), |plan| plan.md.imsm = false, |plan| plan.md.enabled = false];
+    for change in all {
+        for (member, serial, why) in [
+            (damaged(Kind::ImsmMember), "one", "wrong checksum"),
+            (damaged(Kind::DdfMember), "one", "wrong checksum"),
+            (damaged(Kind::NvidiaMember), "one", "wrong checksum"),
+            (content(&anchor()), "another", "has failed or left its"),
+        ] {
+            let mut plan = plan(uuid("root"));
+            change(&mut plan);
+            let mut script = Script::new(plan.clone());
+            disk(&mut script, "sda", serial, member.clone());
+            let part = DeviceFacts {
+                parent: Some("sda".into()),
+                partn: Some(1),
+                size: 1 << 20,
+                ..DeviceFacts::default()
+            };
+            let mut actions = script.add("sda1", part, crate::script::content(Kind::Ext4, "root"));
+            actions.extend(script.wait(30_000));
+            assert!(!actions.iter().any(is_mount), "{actions:?}");
+            assert!(said(&script).contains(why), "{}", said(&script));
+        }
+    }
+}
+
+#[test]
+fn what_is_switched_off_is_an_ordinary_disk() {
+    let mut plan = plan(uuid("root"));
+    (plan.md.imsm, plan.dm.enabled) = (false, false);
+    let mut script = Script::new(plan);
+    disk(&mut script, "sda", "one", content(&anchor()));
+    assert!(script.engine.table().get(&"sda".into()).unwrap().is_free());
+}
