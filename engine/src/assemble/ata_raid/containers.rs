@@ -341,7 +341,8 @@ fn ddf_volume(
     } else {
         None
     };
-    let dirty = set.state & 0x10 != 0;
+    // Parity that was never built is no better than one that a crash left behind (mdadm: `container_content_ddf`).
+    let dirty = set.state & 0x10 != 0 || (level == 5 && set.initialised != 2);
     let chunk = 512_u32.checked_shl(newest.stride_shift.into()).unwrap_or(0);
     let complete = u32::try_from(legs.len()) == Ok(members);
     Some(Volume {

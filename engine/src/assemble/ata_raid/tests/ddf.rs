@@ -194,3 +194,23 @@ fn what_is_not_in_order() {
     one.sets[0].state = 0x11;
     assert!(lines(&made(vec![one], 30_000).0)[0].contains(" linear "));
 }
+
+/// What is missing of a RAID 5 cannot be told from parity that was never built.
+#[test]
+fn without_parity_nothing_may_be_missing() {
+    for (level, initialised, starts) in
+        [((5, 2), 2, true), ((5, 2), 1, false), ((5, 2), 0, false), ((1, 1), 0, true)]
+    {
+        let mut script = Script::new(plan(uuid("inner")));
+        let mut actions = Vec::new();
+        for (number, name) in [(0, "sda"), (1, "sdb")] {
+            let mut group = group(number, level);
+            group.sets[0].initialised = initialised;
+            group.parts[0].members.push((12, 0));
+            actions.extend(script.disk(name, disk(group)));
+        }
+        actions.extend(script.wait(30_000));
+        let started = actions.iter().any(|one| matches!(one, Action::StartContainer(_)));
+        assert_eq!(started, starts, "{level:?} {initialised}");
+    }
+}
