@@ -1,6 +1,6 @@
 //! Intel's and DDF's containers.
 
-use ondisk::ata_raid::{Disk, imsm};
+use ondisk::ata_raid::{Disk, Level, imsm};
 use ondisk::{Content, Kind, Member, Signature};
 
 use super::{created, plan, uuid};
@@ -380,4 +380,22 @@ fn what_is_switched_off_is_an_ordinary_disk() {
     let mut script = Script::new(plan);
     disk(&mut script, "sda", "one", content(&anchor()));
     assert!(script.engine.table().get(&"sda".into()).unwrap().is_free());
+}
+
+/// mdadm 4.4 calls a RAID 10 of more than four disks by its number, not a mirror.
+#[test]
+fn raid_10_by_its_number() {
+    let names = ["sda", "sdb", "sdc", "sdd", "sde", "sdf"];
+    let mut six = anchor();
+    six.disks = names.map(entry).to_vec();
+    let slots: Vec<(u32, bool)> = (0..6).map(|disk| (disk, false)).collect();
+    six.volumes = vec![volume("Root", map(10, &slots))];
+    let mut script = Script::new(plan(uuid("root")));
+    let actions: Vec<Action> =
+        names.iter().flat_map(|name| disk(&mut script, name, name, content(&six))).collect();
+    let volume = &started(&actions).unwrap().volumes[0];
+    assert_eq!((volume.level, volume.layout, volume.members), (10, 0x102, 6));
+    let parts = six.parts(3);
+    assert_eq!((&*parts[0].set, parts[0].level, parts[0].members), ("isw_h_Root-1", Level::Raid1, 2));
+    assert_eq!(parts[0].above.as_ref().map(|above| (above.order, above.members)), Some((1, 3)));
 }
