@@ -24,6 +24,8 @@ pub struct External {
     work: BTreeMap<[u8; 16], Step>,
     /// Modules, and the request that loads them; `None` once it was answered.
     modules: BTreeMap<&'static str, Option<CommandId>>,
+    /// Disks that have gone while they were being put together.
+    gone: Vec<DevName>,
     deadline: Option<Moment>,
 }
 
@@ -31,9 +33,11 @@ pub struct External {
 enum Step {
     /// Decided; waits for modules.
     Begun(ContainerRequest),
-    Starting(CommandId),
+    /// With these disks.
+    Starting(CommandId, Vec<DevName>),
     Started,
-    Failed(Failure),
+    /// With these disks.
+    Failed(Failure, Vec<DevName>),
 }
 
 /// What a container can do as it stands.
@@ -209,8 +213,9 @@ impl Assembler for External {
             if let Step::Begun(request) = step
                 && self.modules_ready(&request, requests)
             {
+                let disks = request.disks.clone();
                 let id = requests.ask(Action::StartContainer(request));
-                self.work.insert(uuid, Step::Starting(id));
+                self.work.insert(uuid, Step::Starting(id, disks));
             }
         }
     }
@@ -220,22 +225,40 @@ impl Assembler for External {
             *asked = None;
             return true;
         }
-        let Some(step) = self.work.values_mut().find(|step| **step == Step::Starting(id)) else {
-            return false;
+        let under_way = |(uuid, step): (&[u8; 16], &Step)| match step {
+            Step::Starting(asked, disks) if *asked == id => Some((*uuid, disks.clone())),
+            _ => None,
         };
-        *step = match result {
-            Ok(_) => Step::Started,
-            Err(failure) => Step::Failed(failure.clone()),
-        };
+        let Some((uuid, disks)) = self.work.iter().find_map(under_way) else { return false };
+        match result {
+            Ok(_) => _ = self.work.insert(uuid, Step::Started),
+            // It is judged again without the disk that has gone.
+            Err(_) if disks.iter().any(|disk| self.gone.contains(disk)) => _ = self.work.remove(&uuid),
+            Err(failure) => _ = self.work.insert(uuid, Step::Failed(failure.clone(), disks)),
+        }
+        if !self.work.values().any(|step| matches!(step, Step::Starting(..))) {
+            self.gone.clear();
+        }
         true
     }
 
+    fn gone(&mut self, name: &DevName) {
+        if self.work.values().any(|step| matches!(step, Step::Starting(_, disks) if disks.contains(name))) {
+            self.gone.push(name.clone());
+        }
+        self.work.retain(|_, step| match step {
+            Step::Begun(request) => !request.disks.contains(name),
+            Step::Failed(_, disks) => !disks.contains(name),
+            Step::Starting(..) | Step::Started => true,
+        });
+    }
+
     fn retry(&mut self) {
-        self.work.retain(|_, step| !matches!(step, Step::Failed(_)));
+        self.work.retain(|_, step| !matches!(step, Step::Failed(..)));
     }
 
     fn is_busy(&self) -> bool {
-        self.work.values().any(|step| matches!(step, Step::Starting(_) | Step::Begun(_)))
+        self.work.values().any(|step| matches!(step, Step::Starting(..) | Step::Begun(_)))
     }
 
     fn hold(&self, view: View<'_>) -> Hold {
@@ -245,8 +268,8 @@ impl Assembler for External {
         let all = containers::containers(&disks(view));
         let named = all.iter().filter(|container| is_wanted(view, container));
         let state = |container: &Container| match self.work.get(&container.uuid) {
-            Some(Step::Started | Step::Failed(_)) => Hold::No,
-            Some(Step::Begun(_) | Step::Starting(_)) => Hold::Working,
+            Some(Step::Started | Step::Failed(..)) => Hold::No,
+            Some(Step::Begun(_) | Step::Starting(..)) => Hold::Working,
             None => Hold::Missing,
         };
         named.map(state).max().unwrap_or(Hold::No)
@@ -271,9 +294,9 @@ impl Assembler for External {
         let kind = if container.format == Format::Imsm { "Intel" } else { "DDF" };
         let (seen, expected) = (container.disks.len(), container.expected);
         let (state, text) = match self.work.get(&container.uuid) {
-            Some(Step::Failed(failure)) => (State::Failed, format!("not started: {failure}")),
+            Some(Step::Failed(failure, _)) => (State::Failed, format!("not started: {failure}")),
             Some(Step::Started) => (State::Found, "started".to_owned()),
-            Some(Step::Starting(_) | Step::Begun(_)) => (State::Waiting, "being started".to_owned()),
+            Some(Step::Starting(..) | Step::Begun(_)) => (State::Waiting, "being started".to_owned()),
             None => (State::Waiting, format!("{seen} of {expected} disks seen")),
         };
         let mut node = Node::new(state, format!("{kind} RAID container: {text}"));

@@ -51,6 +51,8 @@ struct Work {
     /// Names of those.
     names: Vec<String>,
     state: Step,
+    /// A disk of it has gone before it was made.
+    void: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,7 +204,7 @@ impl AtaRaid {
                 _ => continue,
             };
             requests.ask(Action::Say(loudness, text));
-            let work = Work { set, made: Vec::new(), names: Vec::new(), state: Step::Begun };
+            let work = Work { set, made: Vec::new(), names: Vec::new(), state: Step::Begun, void: false };
             self.work.insert(work.set.name.clone(), work);
         }
     }
@@ -284,6 +286,12 @@ impl Assembler for AtaRaid {
     }
 
     fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
+        // What was begun with a disk that is gone is judged again, once nothing of it is left.
+        for work in self.work.values_mut().filter(|work| work.void && work.state == Step::Begun) {
+            work.state = Step::Failed(Failure::Gone);
+        }
+        self.work
+            .retain(|_, work| !(work.void && work.names.is_empty() && matches!(work.state, Step::Failed(_))));
         self.begin(view, requests);
         let names: Vec<String> = self.work.keys().cloned().collect();
         names.iter().for_each(|name| self.step(name, requests));
@@ -314,6 +322,12 @@ impl Assembler for AtaRaid {
             None => return self.partitions.answer(id, result),
         }
         true
+    }
+
+    fn gone(&mut self, name: &DevName) {
+        for work in self.work.values_mut().filter(|work| work.state != Step::Made) {
+            work.void |= work.set.disks().any(|leg| leg.device == *name);
+        }
     }
 
     fn retry(&mut self) {

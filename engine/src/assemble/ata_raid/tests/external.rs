@@ -399,3 +399,30 @@ fn raid_10_by_its_number() {
     assert_eq!((&*parts[0].set, parts[0].level, parts[0].members), ("isw_h_Root-1", Level::Raid1, 2));
     assert_eq!(parts[0].above.as_ref().map(|above| (above.order, above.members)), Some((1, 3)));
 }
+
+/// A disk that vanishes just before the start is one that is missing, whichever is told first.
+#[test]
+fn what_loses_a_disk_is_judged_again() {
+    for md in [true, false] {
+        for gone_first in [true, false] {
+            let mut plan = plan(uuid("root"));
+            plan.md.imsm = md;
+            let mut one = anchor();
+            one.volumes.truncate(1);
+            let mut script = Script::new(plan);
+            disk(&mut script, "sda", "one", content(&one));
+            disk(&mut script, "sdb", "two", content(&one));
+            let begins = |action: &Action| matches!(action, Action::StartContainer(_) | Action::CreateDm(_));
+            let gone = crate::Event::Gone("sdb".into());
+            if gone_first {
+                script.tell(gone.clone());
+            }
+            let mut actions = script.answer(begins, Err(crate::Failure::Gone));
+            if !gone_first {
+                actions.extend(script.tell(gone));
+            }
+            assert!(!actions.iter().any(begins), "{actions:?}");
+            assert!(script.wait(11_000).iter().any(begins), "{md} {gone_first}");
+        }
+    }
+}
