@@ -120,7 +120,14 @@ fn name(container: &mut Container) {
     let mut taken: Vec<String> = Vec::new();
     let base = if container.format == Format::Imsm { "imsm" } else { "ddf" };
     for volume in &mut container.volumes {
-        let name = if volume.name.is_empty() { base } else { &volume.name };
+        // Neither lines of mdadm's map nor links elsewhere are to be made by a name.
+        let safe = |c: char| match c {
+            '/' => '-',
+            c if c.is_control() || c.is_whitespace() => '_',
+            c => c,
+        };
+        let name: String = volume.name.chars().map(safe).collect();
+        let name = if name.is_empty() { base } else { &name };
         let mut paths = (0_u32..).map(|number| format!("/dev/md/{name}_{number}"));
         if let Some(path) = paths.find(|path| !taken.contains(path)) {
             taken.push(path.clone());

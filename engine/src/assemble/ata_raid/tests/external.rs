@@ -211,6 +211,17 @@ fn volumes_of_one_name_have_paths_of_their_own() {
     assert_eq!(paths, ["/dev/md/Root_0", "/dev/md/Root_1"]);
 }
 
+/// Each volume has one line in mdadm's map, and a link below `/dev/md`.
+#[test]
+fn a_name_forges_no_path() {
+    let mut odd = anchor();
+    odd.volumes[0].name = "a\nmd0 b/../c".into();
+    let mut script = Script::new(plan(uuid("root")));
+    disk(&mut script, "sda", "one", content(&odd));
+    let actions = disk(&mut script, "sdb", "two", content(&odd));
+    assert_eq!(started(&actions).unwrap().volumes[0].path, "/dev/md/a_md0_b-..-c_0");
+}
+
 /// A disk that was missing when others were written to has an older copy of the metadata, which still calls it good.
 #[test]
 fn a_disk_that_comes_back_is_left_out() {
