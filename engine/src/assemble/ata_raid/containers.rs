@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use ondisk::ata_raid::{Disk, Format, ddf, imsm};
 
+use crate::assemble::md::judge;
 use crate::command::VolumeRequest;
 use crate::event::DevName;
 use crate::table::Device;
@@ -71,9 +72,9 @@ impl Volume {
         let enough = match self.request.level {
             1 => have > 0,
             5 => have.saturating_add(1) >= all && !self.dirty,
-            // Near copies: of each pair of neighbours one.
-            10 if self.request.layout == 0x102 => {
-                (0..self.request.members / 2).all(|pair| slots.iter().any(|slot| slot / 2 == pair))
+            10 => {
+                let there: Vec<bool> = (0..self.request.members).map(|slot| slots.contains(&slot)).collect();
+                judge::every_stripe_has_a_copy(self.request.layout, &there)
             }
             _ => false,
         };
