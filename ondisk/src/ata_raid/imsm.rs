@@ -87,7 +87,7 @@ pub struct Map {
     pub stride: u32,
     /// 0 normal, 1 uninitialised, 2 degraded, 3 failed.
     pub state: u8,
-    /// 0, 1 or 5; a mirror of four is RAID 10.
+    /// 0, 1, 5 or 10; a mirror of four is RAID 10 too.
     pub level: u8,
     /// Copies or parity domains.
     pub domains: u8,
@@ -273,7 +273,7 @@ impl Anchor {
             let members = u32::try_from(map.slots.len()).ok()?;
             let slot = u32::try_from(slot).ok()?;
             let name = format!("{group}_{}", volume.name);
-            let nested = map.level == 1 && members > 2;
+            let nested = map.level == 1 && members > 2 || map.level == 10 && members % 2 == 0;
             Some(Part {
                 set: if nested { format!("{name}-{}", slot / 2) } else { name.clone() },
                 above: nested.then_some(Above {
@@ -286,6 +286,7 @@ impl Anchor {
                 level: match map.level {
                     0 => Level::Raid0,
                     1 => Level::Raid1,
+                    10 if nested => Level::Raid1,
                     5 => Level::Raid5(Parity::LeftAsymmetric),
                     level => Level::Unsupported(level.into()),
                 },
@@ -313,7 +314,9 @@ impl Volume {
         match (self.map.level, self.map.slots.len()) {
             (0, _) => Some((0, 0)),
             (1, 2) => Some((1, 0)),
+            // mdadm 4.4 writes the level by its number when there are more than four members.
             (1, _) => Some((10, 0x102)),
+            (10, members) if members % 2 == 0 => Some((10, 0x102)),
             (5, _) => Some((5, 0)),
             _ => None,
         }

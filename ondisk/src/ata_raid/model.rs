@@ -35,6 +35,26 @@ pub enum Format {
 }
 
 impl Format {
+    const ALL: [Format; 11] = [
+        Format::Ddf,
+        Format::Imsm,
+        Format::Lsi,
+        Format::Via,
+        Format::Silicon,
+        Format::Nvidia,
+        Format::Promise,
+        Format::Hpt45x,
+        Format::Hpt37x,
+        Format::Adaptec,
+        Format::Jmicron,
+    ];
+
+    /// The format whose signature is of this kind.
+    #[must_use]
+    pub fn of(kind: Kind) -> Option<Format> {
+        Format::ALL.into_iter().find(|format| format.kind() == kind)
+    }
+
     /// dmraid's name, with which the names of its sets begin.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use ondisk::ata_raid::{Disk, Format, ddf, imsm};
 
+use crate::assemble::md::judge;
 use crate::command::VolumeRequest;
 use crate::event::DevName;
 use crate::table::Device;
@@ -40,6 +41,8 @@ pub struct Volume {
     /// Members that are not there although the metadata count on them, as the metadata name disks: an index in Intel's, a
     /// reference in DDF. Should one come back, it would be taken for a good one.
     pub unrecorded: Vec<u32>,
+    /// What the metadata call the members that are there.
+    pub references: Vec<(DevName, u32)>,
     /// Why it cannot be started whatever comes.
     pub refused: Option<String>,
 }
@@ -69,9 +72,9 @@ impl Volume {
         let enough = match self.request.level {
             1 => have > 0,
             5 => have.saturating_add(1) >= all && !self.dirty,
-            // Near copies: of each pair of neighbours one.
-            10 if self.request.layout == 0x102 => {
-                (0..self.request.members / 2).all(|pair| slots.iter().any(|slot| slot / 2 == pair))
+            10 => {
+                let there: Vec<bool> = (0..self.request.members).map(|slot| slots.contains(&slot)).collect();
+                judge::every_stripe_has_a_copy(self.request.layout, &there)
             }
             _ => false,
         };
@@ -86,33 +89,103 @@ impl Volume {
     }
 }
 
+/// The disk with Intel's metadata on it, if it has them.
+#[must_use]
+pub fn intel(device: &Device) -> Option<(&Device, &imsm::Anchor)> {
+    match device.content()?.member.as_deref()?.ata_raid()? {
+        Disk::Imsm(anchor) if device.facts.partn.is_none() => Some((device, anchor)),
+        _ => None,
+    }
+}
+
 /// All containers of these disks.
 #[must_use]
 pub fn containers(devices: &[&Device]) -> Vec<Container> {
     fn member<'a>(device: &&'a Device) -> Option<(&'a Device, &'a Disk)> {
         Some((*device, device.content()?.member.as_deref()?.ata_raid()?))
     }
-    let imsm = devices.iter().filter_map(member).filter_map(|(device, disk)| match disk {
-        Disk::Imsm(anchor) => Some((device, anchor)),
-        _ => None,
-    });
+    let imsm = devices.iter().filter_map(|device| intel(device));
     let ddf = devices.iter().filter_map(member).filter_map(|(device, disk)| match disk {
         Disk::Ddf(group) => Some((device, group)),
         _ => None,
     });
     let mut containers = of_imsm(&imsm.collect::<Vec<_>>());
     containers.extend(of_ddf(&ddf.collect::<Vec<_>>()));
+    containers.iter_mut().for_each(name);
     containers
 }
 
+/// Gives each volume of a container a path of its own: like mdadm, the next number for a name that is taken
+/// (mdopen.c: `create_mddev`).
+fn name(container: &mut Container) {
+    let mut taken: Vec<String> = Vec::new();
+    let base = if container.format == Format::Imsm { "imsm" } else { "ddf" };
+    for volume in &mut container.volumes {
+        // Neither lines of mdadm's map nor links elsewhere are to be made by a name.
+        let safe = |c: char| match c {
+            '/' => '-',
+            c if c.is_control() || c.is_whitespace() => '_',
+            c => c,
+        };
+        let name: String = volume.name.chars().map(safe).collect();
+        let name = if name.is_empty() { base } else { &name };
+        let mut paths = (0_u32..).map(|number| format!("/dev/md/{name}_{number}"));
+        if let Some(path) = paths.find(|path| !taken.contains(path)) {
+            taken.push(path.clone());
+            volume.request.path = path;
+        }
+    }
+}
+
+/// The copy of Intel's metadata that counts, of all that come from one container.
+#[derive(Debug, Clone, Copy)]
+pub struct Newest<'a> {
+    /// The copy.
+    pub anchor: &'a imsm::Anchor,
+    /// Why it cannot be believed.
+    pub refused: Option<&'static str>,
+}
+
+/// The newest of the copies with this first family number. A spare that takes a disk's place changes the family, and the disk
+/// that was replaced still calls itself a member of the old one: like mdadm (super-intel.c: `imsm_thunderdome`), the newest
+/// family is believed if the disks of the others belong to it by what these say themselves.
+#[must_use]
+pub fn newest<'a>(disks: &[(&Device, &'a imsm::Anchor)], orig_family: u32) -> Option<Newest<'a>> {
+    let same = || disks.iter().copied().filter(|(_, anchor)| anchor.orig_family == orig_family);
+    let (_, newest) = same().max_by_key(|(_, anchor)| anchor.generation)?;
+    let differs = same().any(|(_, anchor)| anchor.generation == newest.generation && anchor != newest);
+    // Another family that does without all the disks of the newest one has gone its own way.
+    let counts_on = |anchor: &imsm::Anchor| {
+        same().filter(|(_, other)| other.family == newest.family).any(|(device, _)| {
+            let index = device.facts.serial.as_deref().and_then(|serial| anchor.index(serial));
+            index.and_then(|index| anchor.disks.get(index)).is_some_and(|disk| !disk.failed)
+        })
+    };
+    let others = || same().filter(|(_, anchor)| anchor.family != newest.family);
+    let apart = others().any(|(_, anchor)| {
+        let last = others().filter(|(_, other)| other.family == anchor.family);
+        last.max_by_key(|(_, other)| other.generation).is_some_and(|(_, last)| !counts_on(last))
+    });
+    let refused = if differs {
+        Some("its disks hold different metadata of the same age: detach those that are not to be used")
+    } else if apart {
+        Some("its disks were used apart from each other: detach those that are not to be used")
+    } else {
+        None
+    };
+    Some(Newest { anchor: newest, refused })
+}
+
 fn of_imsm(disks: &[(&Device, &imsm::Anchor)]) -> Vec<Container> {
-    let mut families: Vec<u32> = disks.iter().map(|(_, anchor)| anchor.family).collect();
+    let mut families: Vec<u32> = disks.iter().map(|(_, anchor)| anchor.orig_family).collect();
     families.sort_unstable();
     families.dedup();
     let family = |family: &u32| {
-        let same = disks.iter().filter(|(_, anchor)| anchor.family == *family);
         // The newest copy says who belongs to the family.
-        let (_, newest) = same.clone().max_by_key(|(_, anchor)| anchor.generation)?;
+        let Newest { anchor: newest, refused } = newest(disks, *family)?;
+        let same = disks
+            .iter()
+            .filter(|(_, anchor)| anchor.orig_family == newest.orig_family && anchor.family == newest.family);
         let index = |device: &Device| {
             let index = newest.index(device.facts.serial.as_deref()?)?;
             newest.disks.get(index).filter(|disk| !disk.failed).map(|_| index)
@@ -121,7 +194,8 @@ fn of_imsm(disks: &[(&Device, &imsm::Anchor)]) -> Vec<Container> {
             same.filter_map(|(device, _)| Some((*device, index(device)?))).collect();
         let volumes = (0..).zip(&newest.volumes).map(|(number, volume)| {
             let uuid = usize::try_from(number).ok().and_then(|number| newest.uuid(Some(number)));
-            imsm_volume(number, volume, uuid.unwrap_or_default(), newest.attributes, &known)
+            let volume = imsm_volume(number, volume, uuid.unwrap_or_default(), newest.attributes, &known);
+            Volume { refused: refused.map(str::to_owned).or(volume.refused), ..volume }
         });
         Some(Container {
             format: Format::Imsm,
@@ -146,12 +220,15 @@ fn imsm_volume(
     let current = volume.old_map.as_ref().unwrap_or(&volume.map);
     let stale = |slot: usize| current.slots.get(slot).is_none_or(|(_, stale)| *stale);
     let mut legs = Vec::new();
-    let mut unrecorded = Vec::new();
+    let (mut unrecorded, mut references) = (Vec::new(), Vec::new());
     for (slot, (disk, _)) in volume.map.slots.iter().enumerate() {
         let there = known.iter().find(|(_, index)| u32::try_from(*index) == Ok(*disk));
         match (there, u32::try_from(slot)) {
             _ if stale(slot) => {}
-            (Some((device, _)), Ok(number)) => legs.push((device.name.clone(), number, volume.map.offset)),
+            (Some((device, _)), Ok(number)) => {
+                legs.push((device.name.clone(), number, volume.map.offset));
+                references.push((device.name.clone(), *disk));
+            }
             _ => unrecorded.push(*disk),
         }
     }
@@ -174,7 +251,7 @@ fn imsm_volume(
         request: VolumeRequest {
             index: number,
             uuid: colons(uuid),
-            path: format!("/dev/md/{}_0", volume.name),
+            path: String::new(),
             level,
             layout,
             chunk: volume.map.stride.saturating_mul(512),
@@ -186,6 +263,7 @@ fn imsm_volume(
         },
         dirty: volume.dirty,
         unrecorded,
+        references,
         refused,
     }
 }
@@ -235,7 +313,7 @@ fn ddf_volume(
     let newest = configs.iter().max_by_key(|config| config.sequence)?;
     let (level, layout, members) = newest.level().unwrap_or_default();
     let width = u32::try_from(newest.members.len()).ok()?;
-    let (mut legs, mut unrecorded) = (Vec::new(), Vec::new());
+    let (mut legs, mut unrecorded, mut references) = (Vec::new(), Vec::new(), Vec::new());
     for basic in 0..newest.secondary.0.max(1) {
         // Each basic disk of a stacked set has a record of its own.
         let config = configs
@@ -247,6 +325,7 @@ fn ddf_volume(
             if let Some((device, _)) = known.iter().find(|(_, disk)| disk == reference) {
                 let slot = u32::from(basic).saturating_mul(width).saturating_add(slot);
                 legs.push((device.name.clone(), slot, *offset));
+                references.push((device.name.clone(), *reference));
             } else if good(*reference) {
                 unrecorded.push(*reference);
             }
@@ -270,7 +349,8 @@ fn ddf_volume(
     } else {
         None
     };
-    let dirty = set.state & 0x10 != 0;
+    // Parity that was never built is no better than one that a crash left behind (mdadm: `container_content_ddf`).
+    let dirty = set.state & 0x10 != 0 || (level == 5 && set.initialised != 2);
     let chunk = 512_u32.checked_shl(newest.stride_shift.into()).unwrap_or(0);
     let complete = u32::try_from(legs.len()) == Ok(members);
     Some(Volume {
@@ -278,7 +358,7 @@ fn ddf_volume(
         request: VolumeRequest {
             index: set.index,
             uuid,
-            path: format!("/dev/md/{}_0", if set.name.is_empty() { "ddf" } else { &set.name }),
+            path: String::new(),
             level,
             layout,
             chunk,
@@ -290,6 +370,7 @@ fn ddf_volume(
         },
         dirty,
         unrecorded,
+        references,
         refused,
     })
 }

@@ -24,6 +24,8 @@ pub struct External {
     work: BTreeMap<[u8; 16], Step>,
     /// Modules, and the request that loads them; `None` once it was answered.
     modules: BTreeMap<&'static str, Option<CommandId>>,
+    /// Disks that have gone while they were being put together.
+    gone: Vec<DevName>,
     deadline: Option<Moment>,
 }
 
@@ -31,9 +33,11 @@ pub struct External {
 enum Step {
     /// Decided; waits for modules.
     Begun(ContainerRequest),
-    Starting(CommandId),
+    /// With these disks.
+    Starting(CommandId, Vec<DevName>),
     Started,
-    Failed(Failure),
+    /// With these disks.
+    Failed(Failure, Vec<DevName>),
 }
 
 /// What a container can do as it stands.
@@ -46,7 +50,8 @@ enum Readiness {
     Incomplete,
 }
 
-fn is_ours(plan: &Plan, format: Format) -> bool {
+/// Whether md is to have disks with this format.
+pub(super) fn is_ours(plan: &Plan, format: Format) -> bool {
     plan.md.enabled
         && match format {
             Format::Imsm => plan.md.imsm,
@@ -74,13 +79,19 @@ pub fn volumes_below(plan: &Plan, table: &Table, device: &Device) -> Vec<MarkedV
     if containers.is_empty() {
         return Vec::new();
     }
-    let volumes: Vec<_> = containers.iter().flat_map(|container| &container.volumes).collect();
     let mark = |device: &Device| {
-        let path = &device.facts.md.as_ref()?.path;
-        let volume = volumes.iter().find(|volume| volume.request.path == *path)?;
+        let facts = &device.facts;
+        let path = &facts.md.as_ref()?.path;
+        // Names and paths are not unique among containers, but a disk is in one only.
+        let holds = |container: &&Container| facts.slaves.iter().any(|name| container.disks.contains(name));
+        let container = containers.iter().find(holds)?;
+        let volume = container.volumes.iter().find(|volume| volume.request.path == *path)?;
+        // What came too late for the start misses what is written now.
+        let late = volume.references.iter().filter(|(name, _)| !facts.slaves.contains(name));
+        let missing = volume.unrecorded.iter().chain(late.map(|(_, reference)| reference)).copied();
         // A stripe has no state that metadata would have to follow.
         let redundant = volume.request.level > 0;
-        redundant.then(|| MarkedVolume { array: device.name.clone(), missing: volume.unrecorded.clone() })
+        redundant.then(|| MarkedVolume { array: device.name.clone(), missing: missing.collect() })
     };
     table.stack(device).into_iter().filter_map(mark).collect()
 }
@@ -158,19 +169,16 @@ impl External {
 
 impl Assembler for External {
     fn claims(&mut self, view: View<'_>) -> Vec<(DevName, Option<String>)> {
-        let mut claims: Vec<(DevName, Option<String>)> = disks(view)
-            .into_iter()
-            .filter(|device| device.claimed.is_none())
-            .map(|device| (device.name.clone(), Some(OWNER.to_owned())))
-            .collect();
-        let ours =
-            |device: &&Device| device.facts.partn.is_none() && device.claimed.as_deref() == Some(OWNER);
-        for device in view.table.iter().filter(ours) {
-            if !disks(view).iter().any(|disk| disk.name == device.name) {
-                claims.push((device.name.clone(), None));
-            }
-        }
-        claims
+        // What cannot be understood may be half of a mirror all the same.
+        let is_member =
+            |device: &Device| super::format(device).is_some_and(|format| is_ours(view.plan, format));
+        let devices = view.table.iter().filter(|device| device.facts.partn.is_none());
+        let claim = |device: &Device| match (device.claimed.as_deref(), is_member(device)) {
+            (None, true) => Some((device.name.clone(), Some(OWNER.to_owned()))),
+            (Some(OWNER), false) => Some((device.name.clone(), None)),
+            _ => None,
+        };
+        devices.filter_map(claim).collect()
     }
 
     fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
@@ -205,8 +213,9 @@ impl Assembler for External {
             if let Step::Begun(request) = step
                 && self.modules_ready(&request, requests)
             {
+                let disks = request.disks.clone();
                 let id = requests.ask(Action::StartContainer(request));
-                self.work.insert(uuid, Step::Starting(id));
+                self.work.insert(uuid, Step::Starting(id, disks));
             }
         }
     }
@@ -216,22 +225,40 @@ impl Assembler for External {
             *asked = None;
             return true;
         }
-        let Some(step) = self.work.values_mut().find(|step| **step == Step::Starting(id)) else {
-            return false;
+        let under_way = |(uuid, step): (&[u8; 16], &Step)| match step {
+            Step::Starting(asked, disks) if *asked == id => Some((*uuid, disks.clone())),
+            _ => None,
         };
-        *step = match result {
-            Ok(_) => Step::Started,
-            Err(failure) => Step::Failed(failure.clone()),
-        };
+        let Some((uuid, disks)) = self.work.iter().find_map(under_way) else { return false };
+        match result {
+            Ok(_) => _ = self.work.insert(uuid, Step::Started),
+            // It is judged again without the disk that has gone.
+            Err(_) if disks.iter().any(|disk| self.gone.contains(disk)) => _ = self.work.remove(&uuid),
+            Err(failure) => _ = self.work.insert(uuid, Step::Failed(failure.clone(), disks)),
+        }
+        if !self.work.values().any(|step| matches!(step, Step::Starting(..))) {
+            self.gone.clear();
+        }
         true
     }
 
+    fn gone(&mut self, name: &DevName) {
+        if self.work.values().any(|step| matches!(step, Step::Starting(_, disks) if disks.contains(name))) {
+            self.gone.push(name.clone());
+        }
+        self.work.retain(|_, step| match step {
+            Step::Begun(request) => !request.disks.contains(name),
+            Step::Failed(_, disks) => !disks.contains(name),
+            Step::Starting(..) | Step::Started => true,
+        });
+    }
+
     fn retry(&mut self) {
-        self.work.retain(|_, step| !matches!(step, Step::Failed(_)));
+        self.work.retain(|_, step| !matches!(step, Step::Failed(..)));
     }
 
     fn is_busy(&self) -> bool {
-        self.work.values().any(|step| matches!(step, Step::Starting(_) | Step::Begun(_)))
+        self.work.values().any(|step| matches!(step, Step::Starting(..) | Step::Begun(_)))
     }
 
     fn hold(&self, view: View<'_>) -> Hold {
@@ -241,8 +268,8 @@ impl Assembler for External {
         let all = containers::containers(&disks(view));
         let named = all.iter().filter(|container| is_wanted(view, container));
         let state = |container: &Container| match self.work.get(&container.uuid) {
-            Some(Step::Started | Step::Failed(_)) => Hold::No,
-            Some(Step::Begun(_) | Step::Starting(_)) => Hold::Working,
+            Some(Step::Started | Step::Failed(..)) => Hold::No,
+            Some(Step::Begun(_) | Step::Starting(..)) => Hold::Working,
             None => Hold::Missing,
         };
         named.map(state).max().unwrap_or(Hold::No)
@@ -253,7 +280,11 @@ impl Assembler for External {
     }
 
     fn explain(&self, view: View<'_>, device: &Device) -> Option<Node> {
-        disks(view).iter().find(|disk| disk.name == device.name)?;
+        super::format(device).filter(|format| is_ours(view.plan, *format))?;
+        if !disks(view).iter().any(|disk| disk.name == device.name) {
+            let text = format!("RAID container: its member is of no use: {}", super::useless(device));
+            return Some(Node::new(State::Failed, text));
+        }
         let all = containers::containers(&disks(view));
         let Some(container) = all.iter().find(|container| container.disks.contains(&device.name)) else {
             let text =
@@ -263,9 +294,9 @@ impl Assembler for External {
         let kind = if container.format == Format::Imsm { "Intel" } else { "DDF" };
         let (seen, expected) = (container.disks.len(), container.expected);
         let (state, text) = match self.work.get(&container.uuid) {
-            Some(Step::Failed(failure)) => (State::Failed, format!("not started: {failure}")),
+            Some(Step::Failed(failure, _)) => (State::Failed, format!("not started: {failure}")),
             Some(Step::Started) => (State::Found, "started".to_owned()),
-            Some(Step::Starting(_) | Step::Begun(_)) => (State::Waiting, "being started".to_owned()),
+            Some(Step::Starting(..) | Step::Begun(_)) => (State::Waiting, "being started".to_owned()),
             None => (State::Waiting, format!("{seen} of {expected} disks seen")),
         };
         let mut node = Node::new(state, format!("{kind} RAID container: {text}"));

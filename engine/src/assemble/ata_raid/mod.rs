@@ -5,14 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use ondisk::ata_raid::{Disk, Format, Level};
+use cmdline::Plan;
+use ondisk::ata_raid::{Disk, Format, Level, Part, imsm};
 
 use super::dm_partitions::DmPartitions;
 use super::{Assembler, Requests, View};
 use crate::command::{Action, Loudness};
 use crate::event::{CommandId, DevName, Failure, Outcome};
 use crate::explain::{Node, State};
-use crate::table::Device;
+use crate::table::{Device, Table};
 use crate::time::Moment;
 
 pub mod containers;
@@ -23,6 +24,7 @@ pub mod tables;
 #[cfg(test)]
 mod tests;
 
+use containers::Newest;
 use sets::{Leg, Readiness, Set};
 
 /// Bytes of a sector.
@@ -49,6 +51,8 @@ struct Work {
     /// Names of those.
     names: Vec<String>,
     state: Step,
+    /// A disk of it has gone before it was made.
+    void: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +66,27 @@ enum Step {
     Undoing(CommandId, Failure),
 }
 
+/// What a whole disk is a member of by its signature, whether or not the metadata can be understood.
+fn format(device: &Device) -> Option<Format> {
+    let signatures = device.content().filter(|_| device.facts.partn.is_none())?.signatures.iter();
+    signatures.map(|signature| signature.kind).find_map(Format::of)
+}
+
+/// Whether this assembler is responsible for disks with this format.
+fn is_ours(plan: &Plan, format: Format) -> bool {
+    plan.dm.enabled && !external::is_ours(plan, format)
+}
+
+/// Why a member's metadata are of no use.
+fn useless(device: &Device) -> String {
+    let doubts = device.content().into_iter().flat_map(|content| &content.signatures);
+    let doubt = doubts.filter_map(|signature| signature.doubt.as_deref()).next();
+    doubt.map_or_else(
+        || "by the newest metadata it stands by, or has failed or left its set".to_owned(),
+        str::to_owned,
+    )
+}
+
 /// The parts of a disk that this assembler is responsible for; `None` for those of md and for anything else.
 fn parts(view: View<'_>, device: &Device) -> Option<Vec<(Format, Leg)>> {
     if !view.plan.dm.enabled || device.facts.partn.is_some() {
@@ -71,7 +96,7 @@ fn parts(view: View<'_>, device: &Device) -> Option<Vec<(Format, Leg)>> {
     let parts = match disk {
         Disk::Parts(_, parts) => parts.clone(),
         Disk::Imsm(anchor) if !(view.plan.md.enabled && view.plan.md.imsm) => {
-            anchor.index(device.facts.serial.as_deref()?).map(|index| anchor.parts(index))?
+            imsm_parts(view.table, device, anchor)
         }
         Disk::Ddf(group) if !(view.plan.md.enabled && view.plan.md.ddf) => ddf::parts(view.table, group),
         _ => return None,
@@ -81,6 +106,22 @@ fn parts(view: View<'_>, device: &Device) -> Option<Vec<(Format, Leg)>> {
         Leg { device: device.name.clone(), number, disk: device.facts.size / SECTOR, part }
     };
     Some(parts.into_iter().map(|part| (disk.format(), leg(part))).collect())
+}
+
+/// Intel's parts of a disk by the newest metadata: what a disk says that was left out is out of date.
+fn imsm_parts(table: &Table, device: &Device, own: &imsm::Anchor) -> Vec<Part> {
+    let all: Vec<_> = table.iter().filter_map(containers::intel).collect();
+    let Some(Newest { anchor, refused }) = containers::newest(&all, own.orig_family) else {
+        return Vec::new();
+    };
+    let serial = device.facts.serial.as_deref().filter(|_| anchor.family == own.family);
+    let index = serial.and_then(|serial| anchor.index(serial));
+    let mut parts = index.map(|index| anchor.parts(index)).unwrap_or_default();
+    if refused.is_some() {
+        // As in a rebuild it is not known who is right.
+        parts.iter_mut().for_each(|part| part.state = ondisk::ata_raid::State::Rebuilding);
+    }
+    parts
 }
 
 /// All sets that can be seen.
@@ -163,7 +204,7 @@ impl AtaRaid {
                 _ => continue,
             };
             requests.ask(Action::Say(loudness, text));
-            let work = Work { set, made: Vec::new(), names: Vec::new(), state: Step::Begun };
+            let work = Work { set, made: Vec::new(), names: Vec::new(), state: Step::Begun, void: false };
             self.work.insert(work.set.name.clone(), work);
         }
     }
@@ -223,11 +264,14 @@ impl Assembler for AtaRaid {
         let disks = view.table.iter().filter(|device| device.facts.partn.is_none());
         disks
             .filter_map(|device| {
-                let owner = parts(view, device).and_then(|parts| {
+                let set = parts(view, device).and_then(|parts| {
                     let (_, leg) = parts.first()?;
                     Some(leg.part.above.as_ref().map_or(&leg.part.set, |above| &above.set).clone())
                 });
-                let owner = owner.map(|set| format!("BIOS RAID set {set}"));
+                // What cannot be understood may be half of a mirror all the same.
+                let owner = format(device)
+                    .filter(|format| is_ours(view.plan, *format))
+                    .map(|format| format!("BIOS RAID set {}", set.unwrap_or_else(|| format.name().into())));
                 let ours = device.claimed.as_ref().is_some_and(|owner| owner.starts_with("BIOS RAID set"));
                 match (owner, ours) {
                     // What somebody else has claimed stays theirs: a path of a multipath device is no member itself.
@@ -242,6 +286,12 @@ impl Assembler for AtaRaid {
     }
 
     fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
+        // What was begun with a disk that is gone is judged again, once nothing of it is left.
+        for work in self.work.values_mut().filter(|work| work.void && work.state == Step::Begun) {
+            work.state = Step::Failed(Failure::Gone);
+        }
+        self.work
+            .retain(|_, work| !(work.void && work.names.is_empty() && matches!(work.state, Step::Failed(_))));
         self.begin(view, requests);
         let names: Vec<String> = self.work.keys().cloned().collect();
         names.iter().for_each(|name| self.step(name, requests));
@@ -274,6 +324,12 @@ impl Assembler for AtaRaid {
         true
     }
 
+    fn gone(&mut self, name: &DevName) {
+        for work in self.work.values_mut().filter(|work| work.state != Step::Made) {
+            work.void |= work.set.disks().any(|leg| leg.device == *name);
+        }
+    }
+
     fn retry(&mut self) {
         self.work.retain(|_, work| !matches!(work.state, Step::Failed(_)));
         self.partitions.retry();
@@ -298,9 +354,13 @@ impl Assembler for AtaRaid {
         if let Some(node) = self.partitions.explain(device) {
             return Some(node);
         }
-        let parts = parts(view, device)?;
+        let ours = format(device).filter(|format| is_ours(view.plan, *format))?;
+        let parts = parts(view, device).unwrap_or_default();
+        let Some((format, leg)) = parts.first() else {
+            let text = format!("{} RAID member of no use: {}", ours.name(), useless(device));
+            return Some(Node::new(State::Failed, text));
+        };
         let sets = seen(view);
-        let (format, leg) = parts.first()?;
         let set = sets.iter().find(|set| set.disks().any(|other| other.part.set == leg.part.set))?;
         let text = |what: &str| format!("{} RAID set {}: {what}", format.name(), set.name);
         if let Some(work) = self.work.get(&set.name) {

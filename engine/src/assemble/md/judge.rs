@@ -232,7 +232,7 @@ fn enough(best: &Superblock, in_sync: &[bool], clean: bool) -> bool {
 }
 
 /// RAID 10: of each group of neighbours that hold the same data one must be there.
-fn every_stripe_has_a_copy(layout: u32, in_sync: &[bool]) -> bool {
+pub fn every_stripe_has_a_copy(layout: u32, in_sync: &[bool]) -> bool {
     let near = (layout & 0xff) as usize;
     let copies = near.saturating_mul((layout >> 8 & 0xff) as usize);
     if near == 0 || copies == 0 || in_sync.is_empty() {

@@ -13,7 +13,7 @@ use crate::matching;
 use crate::table::{Device, Table};
 use crate::time::Moment;
 
-mod judge;
+pub mod judge;
 mod naming;
 mod report;
 #[cfg(test)]

@@ -194,3 +194,40 @@ fn what_is_not_in_order() {
     one.sets[0].state = 0x11;
     assert!(lines(&made(vec![one], 30_000).0)[0].contains(" linear "));
 }
+
+/// What is missing of a RAID 5 cannot be told from parity that was never built.
+#[test]
+fn without_parity_nothing_may_be_missing() {
+    for (level, initialised, starts) in
+        [((5, 2), 2, true), ((5, 2), 1, false), ((5, 2), 0, false), ((1, 1), 0, true)]
+    {
+        let mut script = Script::new(plan(uuid("inner")));
+        let mut actions = Vec::new();
+        for (number, name) in [(0, "sda"), (1, "sdb")] {
+            let mut group = group(number, level);
+            group.sets[0].initialised = initialised;
+            group.parts[0].members.push((12, 0));
+            actions.extend(script.disk(name, disk(group)));
+        }
+        actions.extend(script.wait(30_000));
+        let started = actions.iter().any(|one| matches!(one, Action::StartContainer(_)));
+        assert_eq!(started, starts, "{level:?} {initialised}");
+    }
+}
+
+/// With an odd number of members the copies go on in the next row.
+#[test]
+fn of_three_members_of_a_raid_10_one_is_not_enough() {
+    for (there, starts) in [(&[0][..], false), (&[0, 1], true), (&[0, 2], true), (&[1, 2], true)] {
+        let mut script = Script::new(plan(uuid("inner")));
+        let mut actions = Vec::new();
+        for number in there {
+            let mut group = group(*number, (0x11, 0));
+            group.parts[0].members.push((12, 0));
+            actions.extend(script.disk(["sda", "sdb", "sdc"][*number as usize], disk(group)));
+        }
+        actions.extend(script.wait(30_000));
+        let started = actions.iter().any(|one| matches!(one, Action::StartContainer(_)));
+        assert_eq!(started, starts, "{there:?}");
+    }
+}
