@@ -42,17 +42,26 @@ pub fn start(request: &ContainerRequest) -> Result<Outcome, Failure> {
     {
         log::warn!("{error}");
     }
-    let mut failed = None;
+    let (mut failed, mut started) = (None, false);
     for volume in &request.volumes {
         match start_volume(&container, volume) {
-            Ok(array) => report(&array, volume),
+            Ok(array) => {
+                started = true;
+                report(&array, volume);
+            }
             Err(failure) => {
                 log::error!("volume {} is not started: {failure}", volume.path);
                 failed = Some(failure);
             }
         }
     }
-    failed.map_or(Ok(Outcome::Done), Err)
+    let Some(failure) = failed else { return Ok(Outcome::Done) };
+    if !started {
+        // It would hold its disks when the next start wants them.
+        map::remove(&container.0);
+        container.clear();
+    }
+    Err(failure)
 }
 
 fn name(format: Format) -> &'static str {

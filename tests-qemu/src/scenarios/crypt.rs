@@ -350,7 +350,7 @@ fn memory() -> Scenario {
         "luks {one} $ONE\nunlock $ONE luks-{one}\nfill /dev/mapper/luks-{one}\n\
          luks {two} $TWO\nunlock $TWO luks-{two}\nsmall /dev/mapper/luks-{two}\n\
          note\ncryptsetup close luks-{one}\ncryptsetup close luks-{two}\n\
-         {dear} $ONE\n{dear} $TWO\ncryptsetup luksDump $ONE | grep -q 'Memory: *1048576'\n"
+         {dear} $ONE\n{dear} $TWO\ncryptsetup luksDump $ONE >about\ngrep -q 'Memory: *1048576' about\n"
     );
     let recipe = recipe("memory", Tree::Probe, &[("ONE", 192), ("TWO", 32)], &script);
     let boot = Boot::new(
