@@ -145,7 +145,7 @@ vgchange -an vg
         .plug(1)
         .expect("[sdb] Attached SCSI disk");
     boot.steps.push(Step::Monitor("device_del", json!({ "id": "late" })));
-    let boot = handed_over(boot.expect("degraded start")).shows("vg/root is started DEGRADED").root(
+    let boot = handed_over(boot).shows("vg/root is started DEGRADED").root(
         "root is the volume, on the leg that is left",
         |verdict| {
             let device = verdict.block(&root_device(verdict)?).ok_or("no such device")?;
