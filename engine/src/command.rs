@@ -159,6 +159,9 @@ pub enum Action {
     StopArray(DevName),
     /// Wait until no array is being resynchronised, recovered or reshaped; answer `Done`.
     WaitClean,
+    /// Have the metadata of these running BIOS RAID volumes call them not cleanly stopped, and let the kernel write; answer
+    /// `Done` or `Failed`.
+    MakeWritable(Vec<MarkedVolume>),
     /// Mount the device read-only, read this file and keep it as a secret; answer `Done(Secret)` or `Failed`.
     ReadKey {
         /// Where the file lies.

@@ -170,6 +170,10 @@ pub fn action(action: &Action) -> String {
         Action::AddSpare(array, spare) => out.word("add-spare").text(&array.0).text(&spare.device.0),
         Action::StopArray(array) => out.word("stop-array").text(&array.0),
         Action::WaitClean => out.word("wait-clean"),
+        Action::MakeWritable(volumes) => {
+            let volumes: Vec<String> = volumes.iter().map(|one| one.array.0.clone()).collect();
+            out.word("make-writable").list(&volumes)
+        }
         Action::ReadKey { device, path, .. } => out.word("read-key").text(&device.0).text(path),
         Action::AskPassphrase { .. } => out.word("ask"),
         Action::StopAsking => out.word("stop-asking"),

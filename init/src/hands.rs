@@ -109,6 +109,9 @@ impl Boot {
             Action::AssembleArray(request) => self.submit_for(id, move || md::assemble(&request)),
             Action::AddSpare(array, spare) => self.submit_for(id, move || md::add_spare(&array, &spare)),
             Action::StopArray(array) => self.submit_for(id, move || md::stop(&array)),
+            Action::MakeWritable(volumes) => self.submit_for(id, move || {
+                volumes.iter().try_for_each(external_md::make_writable).map(|()| Outcome::Done)
+            }),
             Action::WaitClean => self.submit_for(id, md::wait_clean),
             Action::ReadKey { device, fstype, path, named, offset, size } => {
                 let device = format!("/dev/{device}");

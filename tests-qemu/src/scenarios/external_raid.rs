@@ -16,7 +16,7 @@ use crate::verdict::Verdict;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let debians = ["imsm", "ddf"].into_iter().flat_map(|format| [debian(format), debian_on_half(format)]);
-    debians.chain([intel(), ddf(), ddf_mapped()]).collect()
+    debians.chain([intel(), ddf(), ddf_mapped(), thin()]).collect()
 }
 
 /// MiB of each disk.
@@ -28,6 +28,11 @@ const SIZE: u64 = 200;
 /// mdadm takes the names of the builder's nodes for Intel's serial numbers, since virtual disks have none that it could
 /// read.
 fn recipe(format: &str, tree: Tree, size: u64) -> Arc<Recipe> {
+    recipe_with("", format, tree, size, "fill /dev/md/root named", "")
+}
+
+/// `fill` puts the root onto the volume, `undo` takes down what it has made for that.
+fn recipe_with(kind: &str, format: &str, tree: Tree, size: u64, fill: &str, undo: &str) -> Arc<Recipe> {
     let script = format!(
         "\
 export IMSM_NO_PLATFORM=1 IMSM_DEVNAME_AS_SERIAL=1
@@ -37,8 +42,9 @@ echo $A $B
 mdadm --create /dev/md/box --run --metadata={format} --raid-devices=2 $A $B
 mdadm --create /dev/md/root --run --level=1 --raid-devices=2 --assume-clean --size=$(({size} * 1024 - 40960)) /dev/md/box
 cat /proc/mdstat
-fill /dev/md/root named
+{fill}
 sync
+{undo}
 mdadm --wait-clean --scan || true
 mdadm --detail --export /dev/md/box | sed -n 's/^MD_UUID/box/p' >noted
 mdadm --detail --export /dev/md/root | sed -n 's/^MD_UUID/root/p' >>noted
@@ -58,7 +64,7 @@ mdadm --examine $A
         }
     };
     Arc::new(Recipe {
-        name: format!("external-{format}"),
+        name: format!("external-{format}{kind}"),
         script: format!("{named}{script}"),
         tree,
         disks: ["A", "B"].map(|disk| (disk.to_owned(), size)).to_vec(),
@@ -142,6 +148,32 @@ fn intel() -> Scenario {
 
 fn ddf() -> Scenario {
     mirror("ddf")
+}
+
+/// Root is a thin volume on the mirror: the pool's metadata are written before anything is mounted.
+fn thin() -> Scenario {
+    let fill = "modprobe -a dm-mod dm-thin-pool\n\
+        vgcreate vg /dev/md/root\n\
+        lvcreate -y -Wn -L 120m --poolmetadatasize 4m --type thin-pool -n pool vg\n\
+        lvcreate -y -Wn -V 116m --thinpool vg/pool -n root\n\
+        fill /dev/vg/root named";
+    let recipe = recipe_with("-thin", "imsm", Tree::Probe, SIZE, fill, "vgchange -an vg");
+    let boot = with_the_other(wanting(&recipe, "root=/dev/vg/root ro"), &recipe);
+    let boot =
+        handed_over(boot).root("root is the thin volume, on a volume that may be written to", |verdict| {
+            let device = root_device(verdict)?;
+            equal(&verdict.block(&device).ok_or("no such device")?.dm_name, "vg-root")?;
+            let states: Vec<&str> = verdict
+                .arrays
+                .values()
+                .filter(|array| array.get("md/level").is_some_and(|level| level.trim() == "raid1"))
+                .filter_map(|array| Some(array.get("md/array_state")?.trim()))
+                .collect();
+            ensure(states.len() == 1 && ["active", "active-idle"].contains(&states[0]), || {
+                format!("{states:?}")
+            })
+        });
+    Scenario::new("external-imsm-thin", boot)
 }
 
 /// The same volume by device-mapper, because md is not to have it: under the name and of the size that the metadata say,

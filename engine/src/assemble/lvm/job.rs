@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::activation::{Activation, PoolCheck, PoolMetadata};
 use crate::assemble::Requests;
-use crate::command::Action;
+use crate::command::{Action, MarkedVolume};
 use crate::event::{CommandId, DevName, Failure, Outcome};
 
 /// A volume: id of the group, name.
@@ -15,6 +15,8 @@ enum Step {
     /// The next request may go out.
     Ready,
     Loading(CommandId),
+    /// BIOS RAID volumes below are made writable.
+    Opening(CommandId),
     /// A pool's metadata are looked at.
     Checking(CommandId, usize),
     Making(CommandId),
@@ -48,6 +50,8 @@ pub struct Job {
     checked: BTreeSet<usize>,
     /// Devices up to here need no resuming any more.
     resumed: usize,
+    /// BIOS RAID volumes below it, which its devices write to as soon as they are made.
+    volumes: Vec<MarkedVolume>,
     /// Physical volumes below it.
     pub pvs: BTreeSet<DevName>,
     void: bool,
@@ -61,8 +65,10 @@ impl Job {
         path: String,
         plan: Activation,
         pvs: BTreeSet<DevName>,
+        volumes: Vec<MarkedVolume>,
         requests: &mut Requests<'_>,
     ) -> Job {
+        let volumes = if plan.writes() { volumes } else { Vec::new() };
         let mut modules = vec!["dm-mod".to_owned()];
         modules.extend(plan.modules.iter().filter(|name| *name != "dm-mod").cloned());
         let step = Step::Loading(requests.ask(Action::LoadModules(modules)));
@@ -75,6 +81,7 @@ impl Job {
             step,
             checked: BTreeSet::new(),
             resumed: 0,
+            volumes,
             pvs,
             void: false,
             failure: None,
@@ -86,6 +93,7 @@ impl Job {
         loop {
             match self.step {
                 Step::Loading(_)
+                | Step::Opening(_)
                 | Step::Checking(..)
                 | Step::Making(_)
                 | Step::Resuming(..)
@@ -93,6 +101,10 @@ impl Job {
                     return None;
                 }
                 Step::Ready if self.void => self.step = Step::Undoing(None),
+                Step::Ready if !self.volumes.is_empty() => {
+                    let volumes = std::mem::take(&mut self.volumes);
+                    self.step = Step::Opening(requests.ask(Action::MakeWritable(volumes)));
+                }
                 Step::Ready => {
                     let Some(next) = self.plan.devices.get(self.made.len()) else {
                         let (at, action) = self.next_held()?;
@@ -158,6 +170,10 @@ impl Job {
         match self.step {
             // A driver may be built in; what is missing shows when the device is made.
             Step::Loading(asked) if asked == id => self.step = Step::Ready,
+            Step::Opening(asked) if asked == id => match result {
+                Ok(_) => self.step = Step::Ready,
+                Err(failure) => self.fail(format!("the RAID volume below it stays read-only: {failure}")),
+            },
             Step::Checking(asked, at) if asked == id => match result {
                 Ok(_) => {
                     self.checked.insert(at);
@@ -231,5 +247,56 @@ impl Job {
     pub fn visible_device(&self) -> Option<DevName> {
         let at = self.plan.devices.iter().position(|device| device.name == self.plan.visible)?;
         self.made.get(at).map(|(_, minor)| DevName(format!("dm-{minor}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::activation::{Planned, ReadAhead, Target};
+    use super::*;
+
+    fn activation(kind: &'static str) -> Activation {
+        let target = Target { start: 0, length: 8, kind, params: Vec::new() };
+        let device = Planned {
+            name: "vg-root".into(),
+            uuid: "LVM-x".into(),
+            targets: vec![target],
+            read_only: false,
+            read_ahead: ReadAhead::AtLeast(0),
+            held: false,
+            number: None,
+        };
+        Activation {
+            devices: vec![device],
+            visible: "vg-root".into(),
+            modules: Vec::new(),
+            degraded: Vec::new(),
+            checks: Vec::new(),
+        }
+    }
+
+    /// The metadata of a BIOS RAID volume are marked before a target that writes by itself lies on it, and for no other.
+    #[test]
+    fn what_writes_by_itself_finds_its_volumes_writable() {
+        let below = || vec![MarkedVolume { array: "md126".into(), missing: Vec::new() }];
+        for (kind, writes) in
+            [("linear", false), ("raid", true), ("thin-pool", true), ("snapshot-origin", false)]
+        {
+            let (mut next, mut actions) = (1, Vec::new());
+            let mut requests = Requests { next: &mut next, actions: &mut actions };
+            let key = ("id".to_owned(), "root".to_owned());
+            let pvs = BTreeSet::new();
+            let mut job = Job::start(key, "vg/root".into(), activation(kind), pvs, below(), &mut requests);
+            assert!(job.answer(CommandId(1), &Ok(Outcome::Done)));
+            assert_eq!(job.advance(&mut requests), None);
+            let second = |actions: &[(CommandId, Action)]| actions.last().map(|(_, action)| action.clone());
+            assert_eq!(matches!(second(&actions), Some(Action::MakeWritable(_))), writes, "{kind}");
+            if writes {
+                let mut requests = Requests { next: &mut next, actions: &mut actions };
+                assert!(job.answer(CommandId(2), &Err(Failure::Other("no".into()))));
+                let End::Failed(why) = job.advance(&mut requests).expect("an end") else { panic!("{kind}") };
+                assert!(why.contains("stays read-only: no"), "{why}");
+            }
+        }
     }
 }

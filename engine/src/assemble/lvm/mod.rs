@@ -23,6 +23,7 @@ use self::activation::{Activation, KernelFacts, Refusal};
 use self::choice::Reason;
 use self::group::Group;
 use self::job::{End, Job, Key};
+use super::ata_raid::external::volumes_below;
 use super::{Assembler, Hold, Requests, View};
 use crate::command::{Action, Loudness};
 use crate::event::{CommandId, DevName, Failure, Outcome};
@@ -219,7 +220,13 @@ impl Lvm {
             self.say(requests, Loudness::Warning, what);
         }
         let pvs = group.devices().map(|device| device.name.clone()).collect();
-        self.job = Some(Job::start(key, path, plan, pvs, requests));
+        let mut volumes = Vec::new();
+        for volume in group.devices().flat_map(|device| volumes_below(view.plan, view.table, device)) {
+            if !volumes.contains(&volume) {
+                volumes.push(volume);
+            }
+        }
+        self.job = Some(Job::start(key, path, plan, pvs, volumes, requests));
     }
 
     /// Moves the volume on that is being made. Returns whether it came to nothing.

@@ -62,6 +62,7 @@ impl Machine<'_> {
             | Action::AddSpare(..)
             | Action::StopArray(_)
             | Action::WaitClean
+            | Action::MakeWritable(_)
             | Action::Link(..)
             | Action::Say(..)
             | Action::Explain(..)

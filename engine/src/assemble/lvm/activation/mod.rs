@@ -71,6 +71,16 @@ pub struct Activation {
     pub checks: Vec<PoolCheck>,
 }
 
+impl Activation {
+    /// Whether the kernel writes when the devices are made, unasked: superblocks of RAID, metadata of pools and caches.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        const READ_ONLY: [&str; 5] = ["linear", "striped", "zero", "error", "snapshot-origin"];
+        let mut targets = self.devices.iter().flat_map(|device| &device.targets);
+        targets.any(|target| !READ_ONLY.contains(&target.kind))
+    }
+}
+
 /// A pool whose metadata may say that it must not be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolCheck {
