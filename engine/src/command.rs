@@ -159,6 +159,8 @@ pub enum Action {
     StopArray(DevName),
     /// Wait until no array is being resynchronised, recovered or reshaped; answer `Done`.
     WaitClean,
+    /// Have the kernel forget the partitions of a disk, which are those of the set that it belongs to; answer `Done`.
+    RemovePartitions(DevName),
     /// Have the metadata of these running BIOS RAID volumes call them not cleanly stopped, and let the kernel write; answer
     /// `Done` or `Failed`.
     MakeWritable(Vec<MarkedVolume>),

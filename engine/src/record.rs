@@ -170,6 +170,7 @@ pub fn action(action: &Action) -> String {
         Action::AddSpare(array, spare) => out.word("add-spare").text(&array.0).text(&spare.device.0),
         Action::StopArray(array) => out.word("stop-array").text(&array.0),
         Action::WaitClean => out.word("wait-clean"),
+        Action::RemovePartitions(disk) => out.word("remove-partitions").text(&disk.0),
         Action::MakeWritable(volumes) => {
             let volumes: Vec<String> = volumes.iter().map(|one| one.array.0.clone()).collect();
             out.word("make-writable").list(&volumes)

@@ -109,6 +109,10 @@ impl Boot {
             Action::AssembleArray(request) => self.submit_for(id, move || md::assemble(&request)),
             Action::AddSpare(array, spare) => self.submit_for(id, move || md::add_spare(&array, &spare)),
             Action::StopArray(array) => self.submit_for(id, move || md::stop(&array)),
+            Action::RemovePartitions(disk) => self.submit_for(id, move || {
+                md::array::remove_partitions(&disk);
+                Ok(Outcome::Done)
+            }),
             Action::MakeWritable(volumes) => self.submit_for(id, move || {
                 volumes.iter().try_for_each(external_md::make_writable).map(|()| Outcome::Done)
             }),

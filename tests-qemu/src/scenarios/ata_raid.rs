@@ -104,6 +104,12 @@ dmsetup remove part; dmsetup remove nvidia_eeeeegdg
                 .to_vec(),
             )
         })
+        .root("the kernel shows no partition of a member", |verdict| {
+            let shown = verdict.block.iter().find(|device| {
+                device.name.starts_with("sd") && device.name.ends_with(|end: char| end.is_ascii_digit())
+            });
+            shown.map_or(Ok(()), |device| Err(device.name.clone()))
+        })
         .root("/ is the partition of the mirror", |verdict| {
             let name = root_device(verdict)?;
             let device = verdict.block.iter().find(|device| device.name == name);

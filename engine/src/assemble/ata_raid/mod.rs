@@ -53,6 +53,8 @@ struct Work {
     state: Step,
     /// A disk of it has gone before it was made.
     void: bool,
+    /// The kernel was told to forget the partitions of its disks.
+    cleared: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,7 +206,14 @@ impl AtaRaid {
                 _ => continue,
             };
             requests.ask(Action::Say(loudness, text));
-            let work = Work { set, made: Vec::new(), names: Vec::new(), state: Step::Begun, void: false };
+            let work = Work {
+                set,
+                made: Vec::new(),
+                names: Vec::new(),
+                state: Step::Begun,
+                void: false,
+                cleared: false,
+            };
             self.work.insert(work.set.name.clone(), work);
         }
     }
@@ -302,6 +311,15 @@ impl Assembler for AtaRaid {
             {
                 work.made.pop();
                 work.state = Step::Undoing(requests.ask(Action::RemoveDm(name)), failure);
+            }
+        }
+        // The real root must not take the first half of a mirror for what is on the whole, links by UUID included.
+        for work in self.work.values_mut().filter(|work| work.state == Step::Made && !work.cleared) {
+            work.cleared = true;
+            for leg in work.set.disks() {
+                if view.table.iter().any(|device| device.facts.parent.as_ref() == Some(&leg.device)) {
+                    requests.ask(Action::RemovePartitions(leg.device.clone()));
+                }
             }
         }
         self.partitions.advance(view, requests, |dm| dm.uuid.starts_with("DMRAID-"), None);

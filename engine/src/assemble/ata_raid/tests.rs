@@ -281,7 +281,10 @@ fn root_on_a_partition_of_a_mirror() {
     assert_eq!(set.targets[0].params, "core 2 64 nosync 2 8:0 0 8:16 0 1 handle_errors");
     assert!(!script.engine.table().get(&"sda1".into()).unwrap().is_free());
     let set = set.clone();
-    script.answer(is_create, Ok(Outcome::Made { major: 253, minor: 0 }));
+    let actions = script.answer(is_create, Ok(Outcome::Made { major: 253, minor: 0 }));
+    let cleared: Vec<&Action> =
+        actions.iter().filter(|action| matches!(action, Action::RemovePartitions(_))).collect();
+    assert_eq!(cleared, [&Action::RemovePartitions("sda".into())]);
     let mut table = crate::script::gpt(&[(1, "part", Some("root"))]);
     let partition = &mut table.table.as_mut().unwrap().partitions[0];
     (partition.start, partition.length) = (1 << 20, 8 << 20);

@@ -63,6 +63,7 @@ impl Machine<'_> {
             | Action::StopArray(_)
             | Action::WaitClean
             | Action::MakeWritable(_)
+            | Action::RemovePartitions(_)
             | Action::Link(..)
             | Action::Say(..)
             | Action::Explain(..)

@@ -4,10 +4,9 @@ set -ex
 vgck all
 vgs all
 state() { lvs --noheadings -o lv_name,lv_active $plain | sort; }
-plain='all/linear all/striped all/a-b--c all/r0 all/r0m all/r1 all/r1mostly all/r4 all/r5 all/r_raid5_la all/r_raid5_ra
-    all/r_raid5_rs all/r_raid5_n all/r_raid6_zr all/r_raid6_nr all/r_raid6_nc all/r_raid6_la_6 all/r_raid6_ls_6
-    all/r_raid6_n_6 all/r10 all/guarded all/mirror all/logged all/zeros all/origin all/cached all/vcached
-    all/wcached all/snap all/external'
+# Of the ten layouts of RAID 5 and 6, which differ in a word of their tables, one of each level: the emulator is slow.
+plain='all/linear all/striped all/a-b--c all/r0 all/r0m all/r1 all/r1mostly all/r4 all/r5 all/r_raid6_zr all/r10 all/guarded
+    all/mirror all/logged all/zeros all/origin all/cached all/vcached all/wcached all/snap all/external'
 before=$(state)
 tables=$(dmsetup table | cut -d ' ' -f 1-4 | sort)
 lvchange -y -an $plain
