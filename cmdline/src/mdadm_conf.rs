@@ -42,6 +42,8 @@ pub struct MdadmConf {
     pub homehost: HomeHost,
     /// `HOMEHOST <ignore>`: names of other hosts' arrays are taken as they are, too.
     pub any_host: bool,
+    /// `DEVICE`: what may be a member, as fnmatch(3) patterns of paths, or `partitions`; everything if there is none.
+    pub devices: Vec<String>,
     /// `AUTO` words in order, lower case: `+1.x`, `-all`, `homehost`.
     pub auto: Vec<String>,
 }
@@ -79,6 +81,7 @@ pub fn parse(text: &str) -> (MdadmConf, Vec<Diagnostic>) {
                     }
                 }
             }
+            Some("devices") => conf.devices.extend(words.iter().cloned()),
             // The first line alone counts.
             Some("auto") if conf.auto.is_empty() => {
                 conf.auto.extend(words.iter().map(|word| word.to_ascii_lowercase()));
@@ -229,6 +232,7 @@ mod tests {
              MAILADDR root\n\
              ARRAY /dev/md/0  metadata=1.2 UUID=c0ffee01:02030405:06070809:0a0b0c0d name=host:0 # the root\n\
              ARR <ignore>\n\tuuid=c0ffee0102030405060708090a0b0c0d\n\
+             DEVICE /dev/sd* /dev/mapper/mpath?\n\
              ARRAY 'my data' name=\"other:my data\"\n\
              AUTO +1.x homehost -all\n",
         );
@@ -248,6 +252,7 @@ mod tests {
         assert_eq!(conf.arrays, [first, second, third]);
         assert_eq!(conf.homehost, HomeHost::System);
         assert_eq!(conf.auto, ["+1.x", "homehost", "-all"]);
+        assert_eq!(conf.devices, ["/dev/sd*", "/dev/mapper/mpath?"]);
     }
 
     #[test]

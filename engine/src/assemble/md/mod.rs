@@ -79,14 +79,17 @@ fn superblock(device: &Device) -> Option<&Superblock> {
     device.content()?.member.as_ref()?.md()
 }
 
-/// The members of every array that nobody else has claimed, by UUID.
-fn members<'a>(table: &'a Table, refused: &'a BTreeMap<DevName, String>) -> BTreeMap<Uuid, Vec<Seen<'a>>> {
+/// The members of every array that nobody else has claimed and mdadm.conf lets in, by UUID.
+fn members<'a>(view: View<'a>, refused: &'a BTreeMap<DevName, String>) -> BTreeMap<Uuid, Vec<Seen<'a>>> {
     let mut groups: BTreeMap<Uuid, Vec<Seen<'a>>> = BTreeMap::new();
-    for device in table.iter() {
+    for device in view.table.iter() {
         let foreign_claim = device.claimed.as_deref().is_some_and(|owner| !owner.starts_with(CLAIM));
         let Some(superblock) = superblock(device).filter(|_| !foreign_claim && !device.is_internal()) else {
             continue;
         };
+        if !naming::is_listed(&view.image.mdadm, device) {
+            continue;
+        }
         let doubt = device.signature().and_then(|signature| signature.doubt.as_deref());
         let refused = refused.get(&device.name).map(String::as_str);
         let seen = Seen { name: &device.name, superblock, doubt, refused };
@@ -400,7 +403,7 @@ impl Assembler for Md {
         self.due = None;
         self.peeling |= view.calm;
         let refused = self.refused.clone();
-        for (uuid, seen) in members(view.table, &refused) {
+        for (uuid, seen) in members(view, &refused) {
             self.consider(view, uuid, &seen, requests);
         }
         if view.plan.md.wait_clean && self.cleaning.is_none() {
@@ -517,7 +520,7 @@ impl Assembler for Md {
     fn wind_up(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
         // The root may have been mounted from it by now, which makes it the more urgent.
         let refused = self.refused.clone();
-        for (uuid, seen) in members(view.table, &refused) {
+        for (uuid, seen) in members(view, &refused) {
             let Some(judged) = judge(&seen) else { continue };
             if let Some(running) = outrun(view.table, &seen, &judged) {
                 self.warn_of_outrun(uuid, running, &seen, &judged, requests);

@@ -1,9 +1,11 @@
 //! Names of arrays, exactly as mdadm gives them (mdopen.c, `create_mddev`; Incremental.c, step 3).
 
 use cmdline::mdadm_conf::{ArrayLine, HomeHost, MdadmConf};
+use ondisk::kmod::glob;
 use ondisk::md::{Superblock, Version};
 
 use crate::image::ImageFacts;
+use crate::table::Device;
 
 /// What an array is to be called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +16,18 @@ pub(super) struct Name {
     pub(super) number: Option<u32>,
     /// It belongs to another host: nothing is written to it until somebody else writes.
     pub(super) foreign: bool,
+}
+
+/// Whether the `DEVICE` lines let this device be a member: none do not ask, else a pattern has to match its node or one of
+/// its links, `/` by `/` (mdadm: config.c, `conf_test_dev`; Incremental.c).
+pub(super) fn is_listed(conf: &MdadmConf, device: &Device) -> bool {
+    let slashes = |text: &str| text.matches('/').count();
+    let mut names = std::iter::once(&device.name.0).chain(&device.claims).map(|name| format!("/dev/{name}"));
+    let matches =
+        |name: &str, pattern: &String| slashes(name) == slashes(pattern) && glob::matches(pattern, name);
+    conf.devices.is_empty()
+        || conf.devices.iter().any(|word| word.eq_ignore_ascii_case("partitions"))
+        || names.any(|name| conf.devices.iter().any(|pattern| matches(&name, pattern)))
 }
 
 /// The `ARRAY` line of the image's mdadm.conf that means this array; `Err` if several do.

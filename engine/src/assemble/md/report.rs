@@ -3,7 +3,7 @@
 use ondisk::md::{Role, Superblock};
 
 use super::judge::{Judgement, Readiness, Seen, judge};
-use super::{Md, Stage, Unwanted, holder, list, members, outrun, superblock};
+use super::{Md, Stage, Unwanted, holder, list, members, naming, outrun, superblock};
 use crate::assemble::View;
 use crate::assemble::ata_raid::external;
 use crate::explain::{Node, State};
@@ -69,8 +69,12 @@ impl Md {
             Role::Faulty => "faulty".to_owned(),
             Role::Journal => "journal".to_owned(),
         };
-        let groups = members(view.table, &self.refused);
+        let groups = members(view, &self.refused);
         let judged = groups.get(&own.uuid).and_then(|seen| judge(seen));
+        if !naming::is_listed(&view.image.mdadm, device) {
+            let text = format!("{role} of {}, left alone: no DEVICE line of mdadm.conf names it", title(own));
+            return Some(Node::new(State::Seen, text));
+        }
         let why = judged
             .iter()
             .flat_map(|judged| &judged.left_out)
@@ -84,7 +88,7 @@ impl Md {
 
     /// Arrays that do not run.
     pub(super) fn unfinished(&self, view: View<'_>) -> Vec<Node> {
-        let groups = members(view.table, &self.refused);
+        let groups = members(view, &self.refused);
         let mut nodes = Vec::new();
         for (uuid, seen) in &groups {
             let Some(judged) = judge(seen) else { continue };
@@ -146,7 +150,7 @@ impl Md {
     /// What may help.
     pub(super) fn remedies_for(&self, view: View<'_>) -> Vec<String> {
         let mut remedies = Vec::new();
-        for (uuid, seen) in members(view.table, &self.refused) {
+        for (uuid, seen) in members(view, &self.refused) {
             let Some(judged) = judge(&seen) else { continue };
             if judged.used.iter().any(|one| holder(view.table, one.name).is_some()) {
                 continue;

@@ -160,6 +160,11 @@ fn what_is_wanted() {
         ("AUTO", with(|_| {}), "AUTO +1.x -all", 1),
         ("AUTO", with(|_| {}), "AUTO homehost -all", 0),
         ("AUTO", with(|_| {}), "AUTO no", 0),
+        ("DEVICE", with(|_| {}), "DEVICE partitions", 1),
+        ("DEVICE", with(|_| {}), "DEVICE /dev/sd[ab]", 1),
+        ("DEVICE", with(|_| {}), "DEVICE /dev/mapper/*", 0),
+        ("DEVICE", with(|_| {}), "DEVICE /dev/mapper/*\nDEVICE /dev/s*", 1),
+        ("DEVICE", with(|_| {}), "DEVICE /*", 0),
         ("AUTO", with(|_| {}), "AUTO yes\nAUTO -all", 1),
     ] {
         assert_eq!(mirror(plan, conf), wanted, "{what} {conf}");
