@@ -204,7 +204,8 @@ pub fn crc32c(start: u32, bytes: &[u8]) -> u32 {
     crc(&TABLE, start, bytes)
 }
 
-/// Marking a set as written to stays within the disk's last 8 MiB, leaves a member, and has nothing to do a second time.
+/// Marking a set as written to stays within the disk's last 8 MiB, leaves a member, and has nothing to do a second time
+/// (a disk that is on record as missing is none of the set's any more).
 fn marked(mut device: Device, format: Format) {
     for (index, missing) in [(0, &[][..]), (0, &[0]), (1, &[1, 0xdead_beef])] {
         let Some(writes) = ata_raid::dirty(&device, format, index, missing).unwrap() else { continue };
@@ -212,7 +213,12 @@ fn marked(mut device: Device, format: Format) {
             assert!(at >= device.size - (8 << 20) && at + bytes.len() as u64 <= device.size, "{at}");
             device.put(at, &bytes);
         }
-        assert_eq!(ata_raid::dirty(&device, format, index, missing).unwrap(), Some(Vec::new()));
+        let again = ata_raid::dirty(&device, format, index, missing).unwrap();
+        assert!(if missing.is_empty() {
+            again == Some(Vec::new())
+        } else {
+            again.is_none_or(|all| all.is_empty())
+        });
         let content = ondisk::identify(&device).unwrap();
         assert_eq!(content.only().map(|only| only.kind), Some(format.kind()));
         (device.bytes, device.reads) = (Cell::new(0), Cell::new(0));

@@ -383,8 +383,12 @@ fn edit(bytes: &mut [u8], at: usize, missing: &[u32]) -> Option<()> {
     }
     let map = at + VOLUME;
     for index in missing {
-        let slot = (0..bytes.u8(map + 16)?)
-            .find(|slot| bytes.le32(map + MAP + usize::from(*slot) * 4) == Some(*index))?;
+        let mut slots = (0..bytes.u8(map + 16)?)
+            .filter(|slot| bytes.le32(map + MAP + usize::from(*slot) * 4) == Some(*index));
+        let slot = slots.next()?;
+        if slots.next().is_some() {
+            return None;
+        }
         let table = bytes.get_mut(map + MAP + usize::from(slot) * 4..)?.get_mut(..4)?;
         table.copy_from_slice(&(index | OUT_OF_DATE).to_le_bytes());
         let first_failed = bytes.get_mut(map + 18)?;
