@@ -112,7 +112,8 @@ pub struct Tpm2Token {
     salt: Option<Vec<u8>>,
     /// The storage root key's handle and name, since systemd 254; before, the key was made anew each time.
     root: Option<(u32, Vec<u8>)>,
-    primary: Primary,
+    /// `None`: the token does not say, as those that name the root key since systemd 255; it is ECC then, if it is made anew.
+    primary: Option<Primary>,
 }
 
 impl Tpm2Token {
@@ -153,8 +154,9 @@ impl Tpm2Token {
             Some(_) => return Err(bad("tpm2-pcr-bank")),
         };
         let primary = match fields::text(token, "tpm2-primary-alg") {
-            None | Some("ecc") => Primary::Ecc,
-            Some("rsa") => Primary::Rsa,
+            None => None,
+            Some("ecc") => Some(Primary::Ecc),
+            Some("rsa") => Some(Primary::Rsa),
             Some(_) => return Err(bad("tpm2-primary-alg")),
         };
         let root = match token.get("tpm2_srk") {
@@ -189,7 +191,7 @@ impl Tpm2Token {
     /// Whether the key crosses the bus in the open: only with a storage key of RSA.
     #[must_use]
     pub fn is_unencrypted(&self) -> bool {
-        self.primary == Primary::Rsa
+        self.primary == Some(Primary::Rsa)
     }
 
     /// The PIN as the password of the sealed key (`tpm2_auth_value_from_pin`).
@@ -309,9 +311,11 @@ impl Tpm<'_, '_> {
     ) -> Result<Zeroizing<Vec<u8>>> {
         let (primary, point) = match &token.root {
             Some((handle, name)) => (*handle, self.read_root(*handle, name)?),
-            None => self.create_primary(token.primary)?,
+            None => self.create_primary(token.primary.unwrap_or(Primary::Ecc))?,
         };
-        if point.is_none() && !token.is_unencrypted() {
+        // A root key of RSA that the token names, without a word about it, is one that the machine came with.
+        let may_be_rsa = token.is_unencrypted() || (token.primary.is_none() && token.root.is_some());
+        if point.is_none() && !may_be_rsa {
             return Err(Tpm2Error::Untrusted("its storage key is not the one of ECC that the token names"));
         }
         let (object, name) = self.load(primary, token)?;

@@ -154,8 +154,8 @@ fn ddf() -> Scenario {
 fn thin() -> Scenario {
     let fill = "modprobe -a dm-mod dm-thin-pool\n\
         vgcreate vg /dev/md/root\n\
-        lvcreate -y -Wn -L 120m --poolmetadatasize 4m --type thin-pool -n pool vg\n\
-        lvcreate -y -Wn -V 116m --thinpool vg/pool -n root\n\
+        lvcreate -y -L 120m --poolmetadatasize 4m --type thin-pool -n pool vg\n\
+        lvcreate -y -V 116m --thinpool vg/pool -n root\n\
         fill /dev/vg/root named";
     let recipe = recipe_with("-thin", "imsm", Tree::Probe, SIZE, fill, "vgchange -an vg");
     let boot = with_the_other(wanting(&recipe, "root=/dev/vg/root ro"), &recipe);

@@ -138,10 +138,10 @@ vgchange -an vg
 ";
     let disks = [("D1", 160), ("D2", 160), ("D3", 160)];
     let recipe = recipe("pulled-out", Tree::Probe, &disks, script);
-    let mut boot = Boot::new(Series::V6_12, image(), "root=/dev/vg/root ro rootward.degraded=6")
+    let mut boot = Boot::new(Series::V6_12, image(), "root=/dev/vg/root ro rootward.degraded=10")
         .disk(recipe.disk("D1"), Bus::VirtioScsi)
         .absent_disk(recipe.disk("D2"), Bus::VirtioScsi)
-        .expect("VG vg: 1 of 3 PVs seen")
+        .expect("[sda] Attached SCSI disk")
         .plug(1)
         .expect("[sdb] Attached SCSI disk");
     boot.steps.push(Step::Monitor("device_del", json!({ "id": "late" })));

@@ -68,10 +68,12 @@ enum Step {
     Undoing(CommandId, Failure),
 }
 
-/// What a whole disk is a member of by its signature, whether or not the metadata can be understood.
+/// What a whole disk is a member of by its signature, whether or not the metadata can be understood. JMicron's two letters
+/// alone are no signature: one disk of 65,536 has them by chance.
 fn format(device: &Device) -> Option<Format> {
     let signatures = device.content().filter(|_| device.facts.partn.is_none())?.signatures.iter();
-    signatures.map(|signature| signature.kind).find_map(Format::of)
+    let sure = signatures.filter(|one| one.kind != Format::Jmicron.kind() || one.doubt.is_none());
+    sure.map(|signature| signature.kind).find_map(Format::of)
 }
 
 /// Whether this assembler is responsible for disks with this format.

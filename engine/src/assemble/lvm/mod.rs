@@ -221,7 +221,8 @@ impl Lvm {
         }
         let pvs = group.devices().map(|device| device.name.clone()).collect();
         let mut volumes = Vec::new();
-        for volume in group.devices().flat_map(|device| volumes_below(view.plan, view.table, device)) {
+        let used = group.devices().filter(|device| plan.uses((device.facts.major, device.facts.minor)));
+        for volume in used.flat_map(|device| volumes_below(view.plan, view.table, device)) {
             if !volumes.contains(&volume) {
                 volumes.push(volume);
             }

@@ -72,6 +72,16 @@ pub struct Activation {
 }
 
 impl Activation {
+    /// Whether a table lies on the device of this number.
+    #[must_use]
+    pub fn uses(&self, (major, minor): (u32, u32)) -> bool {
+        let number = format!("{major}:{minor}");
+        let pieces = self.devices.iter().flat_map(|device| &device.targets).flat_map(|target| &target.params);
+        let mut texts =
+            pieces.filter_map(|piece| if let Piece::Text(text) = piece { Some(text) } else { None });
+        texts.any(|text| text.split_whitespace().any(|word| word == number))
+    }
+
     /// Whether the kernel writes when the devices are made, unasked: superblocks of RAID, metadata of pools and caches.
     #[must_use]
     pub fn writes(&self) -> bool {
