@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ondisk::md::Version;
 use ondisk::{Kind, udev_encode};
 
+use crate::assemble::ata_raid::external;
 use crate::event::{DevName, DmFacts};
 use crate::matching::{self, Preference};
 use crate::table::{Device, Table};
@@ -83,6 +84,9 @@ fn of_array(array: &Device, path: &str, part: Option<u32>, table: &Table, links:
                 superblock.name.chars().map(|letter| if kept(letter) { letter } else { '_' }).collect();
             links.push(format!("disk/by-id/md-name-{name}{suffix}"));
         }
+    }
+    if let Some(uuid) = external::uuid_of(table, array) {
+        links.push(format!("disk/by-id/md-uuid-{uuid}{suffix}"));
     }
     if let Some(name) = path.strip_prefix("/dev/md/") {
         let between = if name.ends_with(|last: char| last.is_ascii_digit()) { "p" } else { "" };

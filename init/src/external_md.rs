@@ -156,7 +156,9 @@ fn describe(array: &Array, container: &Array, volume: &VolumeRequest) -> Result<
         array.set(&of("slot"), &slot.to_string())?;
     }
     // A stripe has no state that metadata would have to follow.
-    array.set("array_state", if volume.level == 0 { "active" } else { "readonly" })
+    array.set("array_state", if volume.level == 0 { "active" } else { "readonly" })?;
+    // So late the kernel says that a volume is idle (mdadm: `safe_mode_delay` of both formats); starting has reset it.
+    array.set("safe_mode_delay", "4.000")
 }
 
 /// Says what became of a started volume.

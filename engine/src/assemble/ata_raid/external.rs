@@ -72,6 +72,27 @@ fn members<'a>(plan: &Plan, table: &'a Table) -> Vec<&'a Device> {
     members.collect()
 }
 
+/// The UUID of a running volume, as mdadm prints it.
+#[must_use]
+pub fn uuid_of(table: &Table, array: &Device) -> Option<String> {
+    let is_member = |device: &&Device| {
+        device.content().is_some_and(|content| {
+            content.member.as_deref().is_some_and(|member| member.ata_raid().is_some())
+        })
+    };
+    let below = array.facts.slaves.iter().filter_map(|name| table.get(name));
+    if !below.clone().any(|device| is_member(&device)) {
+        return None;
+    }
+    let path = &array.facts.md.as_ref()?.path;
+    let disks: Vec<&Device> =
+        table.iter().filter(|device| device.facts.partn.is_none() && is_member(device)).collect();
+    let containers = containers::containers(&disks);
+    let holds = |container: &&Container| array.facts.slaves.iter().any(|name| container.disks.contains(name));
+    let mut volumes = containers.iter().find(holds)?.volumes.iter();
+    volumes.find(|volume| volume.request.path == *path).map(|volume| volume.request.uuid.clone())
+}
+
 /// The volumes below a device that is going to be mounted, and what of them is missing.
 #[must_use]
 pub fn volumes_below(plan: &Plan, table: &Table, device: &Device) -> Vec<MarkedVolume> {

@@ -1,6 +1,7 @@
 //! MD arrays in front of the root, on disks made by mdadm; what mdadm makes of the same disks is the oracle.
 
 mod debian;
+mod external;
 mod oracle;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ const MD: &[&str] = &["md_mod", "raid0", "raid1", "raid10", "raid456"];
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = vec![accidents(), at_once(), never()];
     all.extend(debian::scenarios());
+    all.extend(external::scenarios());
     for tools in [Release::Bookworm, Release::Trixie] {
         all.extend([levels(tools), incomplete(tools)]);
     }

@@ -153,6 +153,9 @@ fn differences(mdadms: &Array, own: &Array, read_auto: bool) -> Vec<String> {
         // `4 (3)` becomes `4` when the reshape is over, which a booted root may live to see.
         let goal = |array: &Array| {
             let value = array.get(name).to_owned();
+            // Who asks for external records of bad blocks has to answer for them, which is mdmon's business: until it
+            // runs, a member with a bad block fails.
+            let value = value.replace(",external_bbl", "");
             if moving { value.split(' ').next().unwrap_or_default().to_owned() } else { value }
         };
         if !skipped {
@@ -178,7 +181,11 @@ fn links(uuid: &str, array: &Array, verdict: &Verdict) -> Result<(), String> {
         .split(':')
         .map(|group| {
             let bytes: Vec<&str> = (0..4).filter_map(|byte| group.get(byte * 2..byte * 2 + 2)).collect();
-            if array.metadata == "0.90" { group.to_owned() } else { bytes.into_iter().rev().collect() }
+            if !array.metadata.starts_with("1.") {
+                group.to_owned()
+            } else {
+                bytes.into_iter().rev().collect()
+            }
         })
         .collect();
     leads(&format!("/dev/disk/by-id/md-uuid-{}", printed.join(":")))
