@@ -33,8 +33,7 @@ fn levels(format: &str, bus: Bus, node: &str) -> Scenario {
     let boot = [("A", "/dev/vdd"), ("B", "/dev/vde"), ("C", "/dev/vdf"), ("D", "/dev/vdg")]
         .into_iter()
         .fold(boot, |boot, (disk, serial)| boot.disk(recipe.disk(disk), bus).serial(serial));
-    // One CPU finds disks in order.
-    let boot = handed_over(boot.one_cpu()).never_shows("DEGRADED").root("root is on RAID 5", |verdict| {
+    let boot = handed_over(boot).never_shows("DEGRADED").root("root is on RAID 5", |verdict| {
         let root = root_device(verdict)?;
         let array = verdict.arrays.get(&root).ok_or_else(|| format!("{root} is no array"))?;
         equal(&array.get("md/level").map(|level| level.trim()), &Some("raid5"))

@@ -26,6 +26,19 @@ impl Array {
         self.attributes.get(attribute).map_or("", |value| value.trim())
     }
 
+    /// The same with members called by their slots: SCSI disks are found in any order.
+    fn by_slot(&self) -> Array {
+        let renamed = self.attributes.iter().map(|(name, value)| {
+            let member = name.strip_prefix("md/dev-").and_then(|rest| rest.split_once('/'));
+            let name = member.map_or_else(
+                || name.clone(),
+                |(disk, rest)| format!("md/slot {}/{rest}", self.get(&format!("md/dev-{disk}/slot"))),
+            );
+            (name, value.clone())
+        });
+        Array { attributes: renamed.collect(), ..self.clone() }
+    }
+
     /// Whether it was started.
     pub(super) fn runs(&self) -> bool {
         !matches!(self.get("md/array_state"), "" | "clear" | "inactive")
@@ -124,6 +137,8 @@ pub(super) fn same(
 }
 
 fn differences(mdadms: &Array, own: &Array, read_auto: bool) -> Vec<String> {
+    let is_external = mdadms.metadata.starts_with('/');
+    let (mdadms, own) = if is_external { (&mdadms.by_slot(), &own.by_slot()) } else { (mdadms, own) };
     let mut faults = Vec::new();
     let mut unlike = |what: &str, mdadm: &str, ours: &str| {
         if mdadm != ours {
