@@ -72,25 +72,28 @@ fn members<'a>(plan: &Plan, table: &'a Table) -> Vec<&'a Device> {
     members.collect()
 }
 
+/// The volume of these containers that runs as this array. Names and paths are not unique among containers, but a disk is in
+/// one only.
+fn running<'a>(containers: &'a [Container], array: &Device) -> Option<&'a containers::Volume> {
+    let facts = &array.facts;
+    let path = &facts.md.as_ref()?.path;
+    let holds = |container: &&Container| facts.slaves.iter().any(|name| container.disks.contains(name));
+    let container = containers.iter().find(holds)?;
+    container.volumes.iter().find(|volume| volume.request.path == *path)
+}
+
 /// The UUID of a running volume, as mdadm prints it.
 #[must_use]
 pub fn uuid_of(table: &Table, array: &Device) -> Option<String> {
     let is_member = |device: &&Device| {
-        device.content().is_some_and(|content| {
-            content.member.as_deref().is_some_and(|member| member.ata_raid().is_some())
-        })
+        let member = device.content().and_then(|content| content.member.as_deref());
+        device.facts.partn.is_none() && member.is_some_and(|member| member.ata_raid().is_some())
     };
-    let below = array.facts.slaves.iter().filter_map(|name| table.get(name));
-    if !below.clone().any(|device| is_member(&device)) {
+    if !array.facts.slaves.iter().filter_map(|name| table.get(name)).any(|device| is_member(&device)) {
         return None;
     }
-    let path = &array.facts.md.as_ref()?.path;
-    let disks: Vec<&Device> =
-        table.iter().filter(|device| device.facts.partn.is_none() && is_member(device)).collect();
-    let containers = containers::containers(&disks);
-    let holds = |container: &&Container| array.facts.slaves.iter().any(|name| container.disks.contains(name));
-    let mut volumes = containers.iter().find(holds)?.volumes.iter();
-    volumes.find(|volume| volume.request.path == *path).map(|volume| volume.request.uuid.clone())
+    let disks: Vec<&Device> = table.iter().filter(is_member).collect();
+    running(&containers::containers(&disks), array).map(|volume| volume.request.uuid.clone())
 }
 
 /// The volumes below a device that is going to be mounted, and what of them is missing.
@@ -101,14 +104,9 @@ pub fn volumes_below(plan: &Plan, table: &Table, device: &Device) -> Vec<MarkedV
         return Vec::new();
     }
     let mark = |device: &Device| {
-        let facts = &device.facts;
-        let path = &facts.md.as_ref()?.path;
-        // Names and paths are not unique among containers, but a disk is in one only.
-        let holds = |container: &&Container| facts.slaves.iter().any(|name| container.disks.contains(name));
-        let container = containers.iter().find(holds)?;
-        let volume = container.volumes.iter().find(|volume| volume.request.path == *path)?;
+        let volume = running(&containers, device)?;
         // What came too late for the start misses what is written now.
-        let late = volume.references.iter().filter(|(name, _)| !facts.slaves.contains(name));
+        let late = volume.references.iter().filter(|(name, _)| !device.facts.slaves.contains(name));
         let missing = volume.unrecorded.iter().chain(late.map(|(_, reference)| reference)).copied();
         // A stripe has no state that metadata would have to follow.
         let redundant = volume.request.level > 0;
