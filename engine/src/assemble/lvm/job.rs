@@ -45,6 +45,8 @@ pub struct Job {
     made: Vec<(u32, u32)>,
     /// What was made (with its number) or removed since somebody asked, by UUID.
     changed: Vec<(String, Option<(u32, u32)>)>,
+    /// Drivers to be loaded once device-mapper itself is there.
+    drivers: Vec<String>,
     step: Step,
     /// Checks of pools that are done.
     checked: BTreeSet<usize>,
@@ -70,7 +72,15 @@ impl Job {
     ) -> Job {
         let volumes = if plan.writes() { volumes } else { Vec::new() };
         let mut modules = vec!["dm-mod".to_owned()];
-        modules.extend(plan.modules.iter().filter(|name| *name != "dm-mod").cloned());
+        let more: Vec<String> = plan.modules.iter().filter(|name| *name != "dm-mod").cloned().collect();
+        // dm-raid brings md-mod, which takes a dynamic major number too: device-mapper's must not depend on which of
+        // the two is faster, as lvm2 keeps it beside a persistent minor number.
+        let drivers = if more.iter().any(|name| name == "dm-raid") {
+            more
+        } else {
+            modules.extend(more);
+            Vec::new()
+        };
         let step = Step::Loading(requests.ask(Action::LoadModules(modules)));
         Job {
             key,
@@ -78,6 +88,7 @@ impl Job {
             plan,
             made: Vec::new(),
             changed: Vec::new(),
+            drivers,
             step,
             checked: BTreeSet::new(),
             resumed: 0,
@@ -101,6 +112,10 @@ impl Job {
                     return None;
                 }
                 Step::Ready if self.void => self.step = Step::Undoing(None),
+                Step::Ready if !self.drivers.is_empty() => {
+                    let drivers = std::mem::take(&mut self.drivers);
+                    self.step = Step::Loading(requests.ask(Action::LoadModules(drivers)));
+                }
                 Step::Ready if !self.volumes.is_empty() => {
                     let volumes = std::mem::take(&mut self.volumes);
                     self.step = Step::Opening(requests.ask(Action::MakeWritable(volumes)));
@@ -298,5 +313,21 @@ mod tests {
                 assert!(why.contains("stays read-only: no"), "{why}");
             }
         }
+    }
+
+    /// Device-mapper's major number is handed out before the one of md partitions, whichever driver loads faster.
+    #[test]
+    fn device_mapper_is_there_before_md() {
+        let (mut next, mut actions) = (1, Vec::new());
+        let mut requests = Requests { next: &mut next, actions: &mut actions };
+        let plan = Activation { modules: vec!["dm-mod".into(), "dm-raid".into()], ..activation("raid") };
+        let key = ("id".to_owned(), "root".to_owned());
+        let mut job = Job::start(key, "vg/root".into(), plan, BTreeSet::new(), Vec::new(), &mut requests);
+        assert_eq!(job.advance(&mut requests), None);
+        assert!(job.answer(CommandId(1), &Ok(Outcome::Done)));
+        assert_eq!(job.advance(&mut requests), None);
+        let loads = |names: &[&str]| Action::LoadModules(names.iter().map(|name| (*name).to_owned()).collect());
+        let asked: Vec<Action> = actions.into_iter().map(|(_, action)| action).collect();
+        assert_eq!(asked, [loads(&["dm-mod"]), loads(&["dm-raid"])]);
     }
 }
