@@ -326,7 +326,8 @@ mod tests {
         assert_eq!(job.advance(&mut requests), None);
         assert!(job.answer(CommandId(1), &Ok(Outcome::Done)));
         assert_eq!(job.advance(&mut requests), None);
-        let loads = |names: &[&str]| Action::LoadModules(names.iter().map(|name| (*name).to_owned()).collect());
+        let loads =
+            |names: &[&str]| Action::LoadModules(names.iter().map(|name| (*name).to_owned()).collect());
         let asked: Vec<Action> = actions.into_iter().map(|(_, action)| action).collect();
         assert_eq!(asked, [loads(&["dm-mod"]), loads(&["dm-raid"])]);
     }

@@ -474,8 +474,10 @@ impl Assembler for Md {
         self.refused.remove(name);
         self.spares.remove(name);
         if name.0.starts_with("md") {
-            // An array that runs is noticed again by what is built on its members.
-            self.arrays.retain(|_, array| !matches!(array.stage, Stage::Started(_)));
+            // An array that runs is noticed again by what is built on its members: starting one gives it a new `diskseq`,
+            // by which it looks replaced.
+            let started = self.arrays.values_mut().filter(|array| matches!(array.stage, Stage::Started(_)));
+            started.for_each(|array| array.stage = Stage::Ready);
         }
         // What ran on it may be stopped, and is put together again from what is left.
         self.arrays.retain(|_, array| match &array.stage {
@@ -507,9 +509,15 @@ impl Assembler for Md {
             return Hold::Working;
         }
         let named = view.plan.md.uuids.iter().filter(|_| view.plan.md.enabled);
+        let runs = |uuid: &[u8; 16]| {
+            let of_array = members(view, &self.refused).remove(uuid).unwrap_or_default();
+            of_array.iter().any(|one| holder(view.table, one.name).is_some())
+        };
         let state = |uuid: &[u8; 16]| match self.arrays.get(uuid).map(|array| &array.stage) {
             Some(Stage::Started(_) | Stage::Failed(..)) => Hold::No,
             Some(Stage::Loading(_) | Stage::Starting(..) | Stage::Stopping(_)) => Hold::Working,
+            // Somebody else has started it, or it was heard of anew since.
+            _ if runs(uuid) => Hold::No,
             // BIOS RAID's own assembler answers for what it has seen.
             _ if external::is_seen(view, *uuid) => Hold::No,
             _ => Hold::Missing,

@@ -46,17 +46,21 @@ fn eager() -> Plan {
     Plan { auto: Some(true), ..plan(uuid("root")) }
 }
 
-/// Lets the array show up.
-fn runs(script: &mut Script, slaves: &[&str], holds: Content) -> Vec<Action> {
-    let facts = DeviceFacts {
+/// Facts of the array as it runs from these members.
+fn array_facts(slaves: &[&str]) -> DeviceFacts {
+    DeviceFacts {
         major: 9,
         minor: 127,
         size: 1 << 30,
         md: Some(MdFacts { path: "/dev/md/data".into() }),
         slaves: slaves.iter().map(|name| (*name).into()).collect(),
         ..DeviceFacts::default()
-    };
-    script.add("md127", facts, holds)
+    }
+}
+
+/// Lets the array show up.
+fn runs(script: &mut Script, slaves: &[&str], holds: Content) -> Vec<Action> {
+    script.add("md127", array_facts(slaves), holds)
 }
 
 #[test]
@@ -394,6 +398,16 @@ fn named_arrays_hold_the_root() {
     assert!(mounted(&actions).is_empty() && actions.iter().any(is_assembly));
     let actions = script.answer(is_assembly, Ok(Outcome::Made { major: 9, minor: 127 }));
     assert_eq!(mounted(&actions), ["sdr"]);
+    // One that runs and is heard of anew, by another `diskseq`, does not hold it again.
+    let mut script = Script::new(plan.clone());
+    script.disk("sda", on_disk(member(1, 2, 0)));
+    script.disk("sdb", on_disk(member(1, 2, 1)));
+    script.answer(is_assembly, Ok(Outcome::Made { major: 9, minor: 127 }));
+    for diskseq in [3, 4] {
+        let facts = DeviceFacts { diskseq, ..array_facts(&["sda", "sdb"]) };
+        script.add("md127", facts, content(Kind::Swap, "swap"));
+    }
+    assert_eq!(mounted(&script.disk("sdr", content(Kind::Ext4, "root"))), ["sdr"]);
     // One that does not come holds it for a while only.
     let mut script = Script::new(plan);
     script.disk("sdr", content(Kind::Ext4, "root"));
