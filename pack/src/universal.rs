@@ -18,8 +18,8 @@ const DIRECTORIES: [&str; 7] = [
 ];
 
 /// Directories of storage and input that never hold the root of this machine or a keyboard: drivers that serve disks
-/// to others, file systems that need a network or a cluster, raw flash, pointers and games.
-const LEFT_OUT: [&str; 26] = [
+/// to others, file systems that need a network, a cluster or a virtual machine's host, raw flash, pointers and games.
+const LEFT_OUT: [&str; 28] = [
     "drivers/block/drbd/",
     "drivers/block/null_blk/",
     "drivers/block/rnbd/",
@@ -41,16 +41,19 @@ const LEFT_OUT: [&str; 26] = [
     "fs/gfs2/",
     "fs/jffs2/",
     "fs/lockd/",
+    "fs/netfs/",
     "fs/nfs",
     "fs/ocfs2/",
     "fs/orangefs/",
     "fs/smb/",
     "fs/ubifs/",
+    "fs/vboxsf/",
 ];
 
-/// Single modules of the same kinds. Those at the end do nothing without a network driver or a daemon of their own, and
+/// Single modules of the same kinds, tapes, and what only tests use. Those at the end do nothing without a network driver or a daemon of their own, and
 /// would bring the largest network drivers along.
-const LEFT_OUT_MODULES: [&str; 48] = [
+const LEFT_OUT_MODULES: [&str; 52] = [
+    "ch",
     "hid_axff",
     "hid_betopff",
     "hid_bigbenff",
@@ -87,6 +90,9 @@ const LEFT_OUT_MODULES: [&str; 48] = [
     "hid_waltop",
     "hid_wiimote",
     "hid_zpff",
+    "scsi_debug",
+    "st",
+    "tcrypt",
     "wacom",
     "cachefiles",
     "md_cluster",
