@@ -22,6 +22,7 @@ mod scenarios;
 pub mod tpm;
 pub mod usb_key;
 pub mod verdict;
+pub mod written;
 
 pub use error::Error;
 pub use run::{Options, Outcome, Summary, run};

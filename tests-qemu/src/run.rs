@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::bed::Bed;
+use crate::bed::{Bed, Disk};
 use crate::dialogue::{End, hold};
 use crate::image::UnderTest;
-use crate::program::program;
-use crate::qemu::{Drive, Machine, Writes, overlay};
+use crate::qemu::{Drive, Machine, Writes};
 use crate::scenario::{Boot, Scenario, Seen};
 use crate::verdict::Verdict;
+use crate::written::Writes as Allowed;
 use crate::{Error, scenarios, tpm};
 
 /// What is to be run and with what.
@@ -215,10 +215,15 @@ fn run_boot(boot: &Boot, bed: &Bed, directory: &Path) -> Result<(Seen, Vec<Strin
             bus: disk.bus,
             serial: disk.serial,
             plugged: disk.plugged,
-            writes: if boot.only_reads { Writes::Overlay } else { Writes::Discarded },
+            writes: if boot.writes == Allowed::Any { Writes::Discarded } else { Writes::Overlay },
         });
     }
-    let images: Vec<PathBuf> = drives.iter().map(|drive: &Drive| drive.image.clone()).collect();
+    let before: Vec<(&Disk, PathBuf)> = boot
+        .disks
+        .iter()
+        .zip(&drives)
+        .map(|(attached, drive): (_, &Drive)| (&attached.disk, drive.image.clone()))
+        .collect();
     let tpm = match &boot.tpm {
         Some(recipe) => {
             let state = directory.join("tpm");
@@ -254,28 +259,8 @@ fn run_boot(boot: &Boot, bed: &Bed, directory: &Path) -> Result<(Seen, Vec<Strin
     }
     let seen = Seen { console, verdict, end: conversation.end, dump };
     let mut failures = boot.judge(&seen, conversation.stuck.as_deref());
-    if boot.only_reads {
-        failures.extend(written(&images, directory)?);
-    }
+    failures.extend(boot.writes.judge(&before, &seen.dump, directory)?);
     Ok((seen, failures, start.elapsed()))
-}
-
-/// Disks that are not as they were before the boot.
-fn written(images: &[PathBuf], directory: &Path) -> Result<Vec<String>, Error> {
-    let mut changed = Vec::new();
-    for (number, image) in images.iter().enumerate() {
-        let overlay = overlay(directory, number);
-        let mut compare = program("qemu-img");
-        compare.args(["compare", "-q", "-f", "raw", "-F", "qcow2"]).arg(image).arg(&overlay);
-        // 1 is a difference, more is an error (qemu-img(1)).
-        match compare.status().map_err(Error::io("qemu-img"))?.code() {
-            Some(0) => {}
-            Some(1) => changed.push(format!("disk {number} was written to")),
-            _ => return Err(Error::Bed(format!("qemu-img cannot compare {}", image.display()))),
-        }
-        crate::cache::remove(&overlay)?;
-    }
-    Ok(changed)
 }
 
 fn report(outcome: &Outcome) {

@@ -13,6 +13,7 @@ use crate::kernel::Series;
 use crate::qemu::Bus;
 use crate::usb_key::UsbKey;
 use crate::verdict::Verdict;
+use crate::written::Writes;
 
 /// What a check judges.
 #[derive(Debug, Clone)]
@@ -81,8 +82,8 @@ pub struct Boot {
     pub checks: Vec<Check>,
     /// How the guest has to end.
     pub end: End,
-    /// Every disk must be the same afterwards, bit for bit.
-    pub only_reads: bool,
+    /// What may be written to the disks.
+    pub writes: Writes,
     /// Whether a verdict must arrive.
     pub reaches_root: bool,
     /// Wall time allowed, on hardware; TCG gets a multiple.
@@ -137,7 +138,7 @@ impl Boot {
             steps: Vec::new(),
             checks: Vec::new(),
             end: End::PowerOff,
-            only_reads: false,
+            writes: Writes::Any,
             reaches_root: true,
             patience: Duration::from_secs(40),
         }
@@ -269,7 +270,14 @@ impl Boot {
     /// States that no disk was written to.
     #[must_use]
     pub fn only_reads(mut self) -> Self {
-        self.only_reads = true;
+        self.writes = Writes::None;
+        self
+    }
+
+    /// States that nothing was written but what the real tools write to the same disks (see [`Writes::AsTheTools`]).
+    #[must_use]
+    pub fn writes_as_the_tools(mut self, title: &'static str) -> Self {
+        self.writes = Writes::AsTheTools(title);
         self
     }
 

@@ -16,6 +16,7 @@ use crate::kernel::Series;
 use crate::qemu::Bus;
 use crate::rootfs::Release;
 use crate::scenario::{Boot, Scenario, ensure, equal};
+use crate::written::WROTE;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = vec![debian(Release::Bookworm, Series::V6_1), debian(Release::Trixie, Series::V6_12)];
@@ -129,20 +130,34 @@ vgchange -an vg
 }
 
 fn mirrored() -> Arc<Recipe> {
-    let script = "\
+    let script = format!(
+        "{WROTE}\
 vgcreate vg $D1 $D2
 lvcreate -y -Wn --type raid1 -m 1 -n root -l 40 vg
 fill /dev/vg/root
 while [ $(lvs --noheadings -o sync_percent vg/root | tr -d ' ') != 100.00 ]; do sleep 1; done
 vgchange -an vg
 vgchange -ay vg
-note $D1 $D2 >$DUMP
+note $D1 $D2 >noted
 vgchange -an vg
-";
-    recipe("mirrored", Tree::Probe, &[("D1", 200), ("D2", 200)], script)
+sync
+cp --sparse=always $D1 before
+half=\"devices {{ filter = [ \\\"r|$D2|\\\" ] }}\"
+vgchange -ay --activationmode degraded --config \"$half\" vg
+mount -o ro /dev/vg/root /new
+umount /new
+vgchange -an --config \"$half\" vg
+sync
+wrote degraded D1 before $D1 >>noted
+dd if=before of=$D1 bs=1M conv=fsync
+cat noted >$DUMP
+"
+    );
+    recipe("mirrored", Tree::Probe, &[("D1", 200), ("D2", 200)], &script)
 }
 
-/// Half of a mirror: started after the grace time, at once when told so, with both halves not degraded at all.
+/// Half of a mirror: started after the grace time, at once when told so, with both halves not degraded at all. Nothing is
+/// written to the half but what lvm2 has written to it.
 fn degraded() -> Scenario {
     let recipe = mirrored();
     let boot = |cmdline: &str| {
@@ -158,8 +173,11 @@ fn degraded() -> Scenario {
             .never_shows("DEGRADED");
     let graceful = boot("root=/dev/vg/root rootward.degraded=4")
         .expect("degraded start")
-        .shows("vg/root is started DEGRADED");
-    let at_once = boot("root=/dev/vg/root rootward.degraded=0").shows("vg/root is started DEGRADED");
+        .shows("vg/root is started DEGRADED")
+        .writes_as_the_tools("degraded");
+    let at_once = boot("root=/dev/vg/root rootward.degraded=0")
+        .shows("vg/root is started DEGRADED")
+        .writes_as_the_tools("degraded");
     Scenario {
         name: "lvm-mirror-degraded-6.12".to_owned(),
         boots: vec![whole, graceful, at_once],

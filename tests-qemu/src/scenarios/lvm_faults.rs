@@ -69,7 +69,10 @@ vgchange -an vg
         .disk(recipe.disk("D1"), Bus::VirtioBlk)
         .disk(recipe.disk("D2"), Bus::VirtioBlk)
         .disk(recipe.disk("D3"), Bus::VirtioBlk);
-    Scenario::new("lvm-damaged-metadata", as_lvm2_made(root_is(handed_over(boot), "dm-0", "ext4", false)))
+    Scenario::new(
+        "lvm-damaged-metadata",
+        as_lvm2_made(root_is(handed_over(boot), "dm-0", "ext4", false)).only_reads(),
+    )
 }
 
 /// A copy of a disk beside it: lvm2 activates nothing then. The operator pulls none, so the boot stops with advice.

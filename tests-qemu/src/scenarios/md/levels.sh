@@ -44,6 +44,17 @@ assemble loop0 loop1 loop2
 for array in /dev/md*; do if [ -b "$array" ]; then mdadm --run "$array" || true; fi; done
 dump incomplete
 cat /proc/mdstat
-stop_all
+used /dev/md/four
+wrote incomplete A /tmp/disk0 /tmp/copy0 >>/tmp/dump
+wrote incomplete B /tmp/disk1 /tmp/copy1 >>/tmp/dump
+wrote incomplete C /tmp/disk2 /tmp/copy2 >>/tmp/dump
+# The root alone, without its first member: the spare takes its place.
+copies
+mdadm --incremental /dev/loop1p1
+mdadm --incremental /dev/loop2p1
+mdadm --run /dev/md/root || mdadm --run /dev/md127
+used /dev/md/root
+wrote at-once B /tmp/disk1 /tmp/copy1 >>/tmp/dump
+wrote at-once C /tmp/disk2 /tmp/copy2 >>/tmp/dump
 echo NAMED=$named >>/tmp/dump
 dd if=/tmp/dump of=$DUMP bs=64K conv=notrunc status=none
