@@ -1,6 +1,5 @@
-# A container over four disks with a volume of each level, the root on RAID 5; its format is FORMAT, its disks are NODEa, NODEb .. where it
-# is booted. mdadm takes the
-# names of the builder's nodes for Intel's serial numbers.
+# A container over four disks with volumes of several levels, the root on LEVEL; its format is FORMAT, its disks are NODEa,
+# NODEb .. where it is booted. mdadm takes the names of the builder's nodes for Intel's serial numbers.
 names() {
     local disk new=abcd at=0 program=
     for disk in $DISKS; do
@@ -19,7 +18,9 @@ volume() { # name, size of each member in KiB, arguments
     shift 2
     mdadm --create "/dev/md/$name" --run --raid-devices=4 --chunk=64 --size=$size "$@" /dev/md/box
 }
-volume root 49152 --level=5 --assume-clean
+clean=
+if [ $LEVEL = 5 ]; then clean=--assume-clean; fi
+volume root 49152 --level=$LEVEL $clean
 volume ten 8192 --level=10 --assume-clean
 # Intel's hold two volumes at most.
 if [ $FORMAT = ddf ]; then volume stripe 8192 --level=0; fi
