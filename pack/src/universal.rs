@@ -50,8 +50,8 @@ const LEFT_OUT: [&str; 28] = [
     "fs/vboxsf/",
 ];
 
-/// Single modules of the same kinds, tapes, and what only tests use. Those at the end do nothing without a network driver or a daemon of their own, and
-/// would bring the largest network drivers along.
+/// Single modules of the same kinds, tapes, and what only tests use. Those at the end do nothing without a network driver or
+/// a daemon of their own, and would bring the largest network drivers along.
 const LEFT_OUT_MODULES: [&str; 52] = [
     "ch",
     "hid_axff",

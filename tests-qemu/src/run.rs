@@ -15,7 +15,7 @@ use crate::image::UnderTest;
 use crate::qemu::{Drive, Machine, Writes};
 use crate::scenario::{Boot, Scenario, Seen};
 use crate::verdict::Verdict;
-use crate::written::Writes as Allowed;
+use crate::written::Allowed;
 use crate::{Error, scenarios, tpm};
 
 /// What is to be run and with what.

@@ -13,7 +13,7 @@ use crate::kernel::Series;
 use crate::qemu::Bus;
 use crate::usb_key::UsbKey;
 use crate::verdict::Verdict;
-use crate::written::Writes;
+use crate::written::Allowed;
 
 /// What a check judges.
 #[derive(Debug, Clone)]
@@ -83,7 +83,7 @@ pub struct Boot {
     /// How the guest has to end.
     pub end: End,
     /// What may be written to the disks.
-    pub writes: Writes,
+    pub writes: Allowed,
     /// Whether a verdict must arrive.
     pub reaches_root: bool,
     /// Wall time allowed, on hardware; TCG gets a multiple.
@@ -138,7 +138,7 @@ impl Boot {
             steps: Vec::new(),
             checks: Vec::new(),
             end: End::PowerOff,
-            writes: Writes::Any,
+            writes: Allowed::Any,
             reaches_root: true,
             patience: Duration::from_secs(40),
         }
@@ -270,14 +270,14 @@ impl Boot {
     /// States that no disk was written to.
     #[must_use]
     pub fn only_reads(mut self) -> Self {
-        self.writes = Writes::None;
+        self.writes = Allowed::None;
         self
     }
 
-    /// States that nothing was written but what the real tools write to the same disks (see [`Writes::AsTheTools`]).
+    /// States that nothing was written but what the real tools write to the same disks (see [`Allowed::AsTheTools`]).
     #[must_use]
     pub fn writes_as_the_tools(mut self, title: &'static str) -> Self {
-        self.writes = Writes::AsTheTools(title);
+        self.writes = Allowed::AsTheTools(title);
         self
     }
 

@@ -22,10 +22,9 @@ wrote() {
 ";
 
 /// What may be written to the disks of a boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Writes {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allowed {
     /// Nobody looks.
-    #[default]
     Any,
     /// Every disk must be the same afterwards, bit for bit.
     None,
@@ -34,7 +33,7 @@ pub enum Writes {
     AsTheTools(&'static str),
 }
 
-impl Writes {
+impl Allowed {
     /// What was written that may not be. `disks` are the attached ones with their images as they were.
     pub fn judge(
         self,
@@ -43,7 +42,7 @@ impl Writes {
         directory: &Path,
     ) -> Result<Vec<String>, Error> {
         let mut faults = Vec::new();
-        if self == Writes::Any {
+        if self == Allowed::Any {
             return Ok(faults);
         }
         for (number, (disk, before)) in disks.iter().enumerate() {
@@ -56,7 +55,7 @@ impl Writes {
             crate::cache::remove(&after)?;
             crate::cache::remove(&overlay)?;
             let allowed = match (self, disk) {
-                (Writes::AsTheTools(title), Disk::Built(_, name)) => tools(dump, title, name),
+                (Allowed::AsTheTools(title), Disk::Built(_, name)) => tools(dump, title, name),
                 _ => Some(BTreeSet::new()),
             };
             let Some(allowed) = allowed else {
