@@ -1,4 +1,4 @@
-//! Finds the two guest programs, built by cargo, and makes small copies of them.
+//! The two guest programs, built by cargo, under names that say what is in them.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -19,7 +19,7 @@ pub struct GuestPrograms {
 }
 
 impl GuestPrograms {
-    /// Builds them (cargo says where they are) and strips them into the cache, once per process.
+    /// Builds them (cargo says where they are) and copies them into the cache, once per process.
     pub fn build(checkout: &Path, cache: &Cache) -> Result<Self, Error> {
         static BUILT: OnceLock<Result<GuestPrograms, String>> = OnceLock::new();
         let built = BUILT.get_or_init(|| Self::make(checkout, cache).map_err(|error| error.to_string()));
@@ -31,6 +31,7 @@ impl GuestPrograms {
         let messages = output(program(&cargo).current_dir(checkout).args([
             "build",
             "--quiet",
+            "--profile=guest",
             "--package=rootward-tests-qemu",
             "--bin=rootward-guest",
             "--bin=rootward-bare-init",
@@ -44,12 +45,12 @@ impl GuestPrograms {
                 .find_map(|message| message["executable"].as_str().map(PathBuf::from))
                 .ok_or_else(|| Error::Bed(format!("cargo built no {name}")))
         };
-        let strip = |name: &str| {
+        let keep = |name: &str| {
             let built = find(name)?;
             cache.entry("guest", name, &crate::debian::sha256(&built)?, |path| {
-                output(program("strip").arg("-o").arg(path).arg(&built)).map(drop)
+                std::fs::copy(&built, path).map(drop).map_err(Error::io(path))
             })
         };
-        Ok(Self { checker: strip("rootward-guest")?, bare_init: strip("rootward-bare-init")? })
+        Ok(Self { checker: keep("rootward-guest")?, bare_init: keep("rootward-bare-init")? })
     }
 }
