@@ -209,13 +209,8 @@ impl Bed {
     }
 
     fn debian(&self, release: Release, more: &[&'static str]) -> Result<PathBuf, Error> {
-        // Each release with its own kernel, as its users have it.
-        let series = match release {
-            Release::Bookworm => Series::V6_1,
-            Release::Trixie => Series::V6_12,
-        };
         let fstab = format!("UUID={PLAIN_UUID}");
-        let kernel = self.kernel(series)?;
+        let kernel = self.kernel(release.kernel())?;
         let tree = rootfs::debian_root(release, more, kernel, &fstab, &self.guest, &self.cache)?;
         let name = [&[release.number()], more].concat().join("-");
         disk::plain_ext4(&tree, &format!("debian{name}"), &self.cache)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::cache::Cache;
 use crate::guest::GuestPrograms;
 use crate::image::{CHECKER_MODULES, install, packages, place};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Series};
 use crate::program::{output, program};
 use crate::{Error, debian};
 
@@ -74,6 +74,15 @@ impl Release {
             packages.push("systemd-cryptsetup");
         }
         packages
+    }
+
+    /// The kernel with which its users have it.
+    #[must_use]
+    pub fn kernel(self) -> Series {
+        match self {
+            Self::Bookworm => Series::V6_1,
+            Self::Trixie => Series::V6_12,
+        }
     }
 
     /// Version number as users know it.

@@ -13,6 +13,7 @@ use crate::qemu::Bus;
 use crate::rootfs::Release;
 use crate::scenario::{Boot, Scenario, ensure, equal};
 use crate::verdict::Verdict;
+use crate::written::WROTE;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let debians = ["imsm", "ddf"].into_iter().flat_map(|format| [debian(format), debian_on_half(format)]);
@@ -28,11 +29,40 @@ const SIZE: u64 = 200;
 /// mdadm takes the names of the builder's nodes for Intel's serial numbers, since virtual disks have none that it could
 /// read.
 fn recipe(format: &str, tree: Tree, size: u64) -> Arc<Recipe> {
-    recipe_with("", format, tree, size, "fill /dev/md/root named", "")
+    let half = if tree == Tree::Probe { HALF } else { "" };
+    recipe_with("", format, tree, size, "fill /dev/md/root named", ["", half])
 }
 
-/// `fill` puts the root onto the volume, `undo` takes down what it has made for that.
-fn recipe_with(kind: &str, format: &str, tree: Tree, size: u64, fill: &str, undo: &str) -> Arc<Recipe> {
+/// What mdadm and mdmon write to one disk of the two when the volume is started without the other and the first write to it
+/// arrives, which here changes nothing. The disk is as before afterwards.
+const HALF: &str = "\
+cp --sparse=always $A before
+mdadm --incremental --run $A || true
+mdadm --incremental --run /dev/md127 || true
+cat /proc/mdstat
+volume=/dev/$(sed -n 's/ : active.* raid1 .*//p' /proc/mdstat)
+dd if=$volume of=first bs=4096 count=1
+dd if=first of=$volume bs=4096 count=1 oflag=direct conv=notrunc
+mount -o ro $volume /new
+umount /new
+mdadm --wait-clean --scan || true
+mdadm --stop $volume
+mdadm --stop --scan
+sync
+cp --sparse=always $A after
+wrote half A before after >>noted
+dd if=before of=$A bs=1M
+";
+
+/// `fill` puts the root onto the volume, `undo` takes down what it has made for that, `more` comes after all.
+fn recipe_with(
+    kind: &str,
+    format: &str,
+    tree: Tree,
+    size: u64,
+    fill: &str,
+    [undo, more]: [&str; 2],
+) -> Arc<Recipe> {
     let script = format!(
         "\
 export IMSM_NO_PLATFORM=1 IMSM_DEVNAME_AS_SERIAL=1
@@ -48,10 +78,11 @@ sync
 mdadm --wait-clean --scan || true
 mdadm --detail --export /dev/md/box | sed -n 's/^MD_UUID/box/p' >noted
 mdadm --detail --export /dev/md/root | sed -n 's/^MD_UUID/root/p' >>noted
-cat noted; cat noted >$DUMP
 mdadm --stop /dev/md/root
 mdadm --stop /dev/md/box
 mdadm --examine $A
+{more}
+cat noted; cat noted >$DUMP
 "
     );
     let named = match tree {
@@ -65,7 +96,7 @@ mdadm --examine $A
     };
     Arc::new(Recipe {
         name: format!("external-{format}{kind}"),
-        script: format!("{named}{script}"),
+        script: format!("{named}{WROTE}{script}"),
         tree,
         disks: ["A", "B"].map(|disk| (disk.to_owned(), size)).to_vec(),
         ..Recipe::default()
@@ -130,7 +161,8 @@ fn mirror(format: &'static str) -> Scenario {
     let active = ["active", "active-idle"].as_slice();
     let whole = on_the_volume(handed_over(both(&recipe, "")), format, 2).never_shows("DEGRADED");
     let half = on_the_volume(handed_over(boot(&recipe, "rootward.degraded=3")), format, 1)
-        .shows("BIOS RAID volumes are started DEGRADED");
+        .shows("BIOS RAID volumes are started DEGRADED")
+        .writes_as_the_tools("half");
     let absent = wanting(&recipe, "root=LABEL=absent rd.retry=5 rd.shell=0");
     let stopped = with_the_other(absent, &recipe)
         .stops_before_root()
@@ -157,7 +189,7 @@ fn thin() -> Scenario {
         lvcreate -y -L 120m --poolmetadatasize 4m --type thin-pool -n pool vg\n\
         lvcreate -y -V 116m --thinpool vg/pool -n root\n\
         fill /dev/vg/root named";
-    let recipe = recipe_with("-thin", "imsm", Tree::Probe, SIZE, fill, "vgchange -an vg");
+    let recipe = recipe_with("-thin", "imsm", Tree::Probe, SIZE, fill, ["vgchange -an vg", ""]);
     let boot = with_the_other(wanting(&recipe, "root=/dev/vg/root ro"), &recipe);
     let boot =
         handed_over(boot).root("root is the thin volume, on a volume that may be written to", |verdict| {

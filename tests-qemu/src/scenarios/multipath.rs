@@ -27,7 +27,7 @@ const CONF: Extra = Extra::Text(
 );
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![debian(), partition(), path_lost(), switched_off()]
+    vec![debian(Release::Bookworm), debian(Release::Trixie), partition(), path_lost(), switched_off()]
 }
 
 fn image() -> Image {
@@ -68,7 +68,7 @@ fn path_lost() -> Scenario {
         .expect(PROMPT)
         .types("continue");
     // The table keeps the path until multipathd takes it out; the kernel does without it.
-    let boot = on_the_map(handed_over(boot), 2).shows("Failing path");
+    let boot = on_the_map(handed_over(boot), 2).shows("Failing path").only_reads();
     Scenario::new("multipath-path-lost", boot)
 }
 
@@ -83,7 +83,7 @@ fn switched_off() -> Scenario {
 
 /// A Debian on the unit, and the same unit beside a Debian elsewhere, whose multipathd makes the map itself: what
 /// `multipath -ll` and `dmsetup table` say has to be the same.
-fn debian() -> Scenario {
+fn debian(release: Release) -> Scenario {
     let script = "\
 printf 'label: gpt\\nsize=+\\n' | sfdisk -q $UNIT
 conf() {
@@ -101,18 +101,19 @@ PLAIN_UUID=2a1f0d7c-3c55-4c0f-8d6e-5b1c7d9e0005 fill $ALONE alone
     let recipe = Arc::new(Recipe {
         name: "multipath-debian".to_owned(),
         script: script.to_owned(),
-        tree: Tree::DebianWith(Release::Trixie, &["multipath-tools", "kpartx"]),
+        tree: Tree::DebianWith(release, &["multipath-tools", "kpartx"]),
         disks: vec![("UNIT".to_owned(), 1300), ("ALONE".to_owned(), 1300)],
         ..Recipe::default()
     });
-    let boot = |cmdline: String, image: Image| healthy(Boot::new(KERNEL, image, cmdline));
+    let kernel = release.kernel();
+    let boot = |cmdline: String, image: Image| healthy(Boot::new(kernel, image, cmdline));
     let ours = boot(format!("root=UUID={PLAIN_UUID} ro"), Image::universal().with(CONF))
         .disk(recipe.disk("UNIT"), Bus::TwoPaths);
     let theirs = boot("root=/dev/vda ro".to_owned(), Image::universal())
         .disk(recipe.disk("ALONE"), Bus::VirtioBlk)
         .disk(recipe.disk("UNIT"), Bus::TwoPaths);
     Scenario {
-        name: "debian13-multipath-6.12".to_owned(),
+        name: format!("debian{}-multipath-{}", release.number(), kernel.name()),
         boots: vec![on_the_map(ours, 2), theirs],
         comparison: Some(Box::new(same_map)),
     }

@@ -38,5 +38,8 @@ mdadm --incremental /dev/loop1p2
 assemble loop0 loop1 loop2
 cat /proc/mdstat
 dump whole
-stop_all
+used /dev/md/root
+wrote whole A /tmp/disk0 /tmp/copy0 >>/tmp/dump
+wrote whole B /tmp/disk1 /tmp/copy1 >>/tmp/dump
+wrote whole C /tmp/disk2 /tmp/copy2 >>/tmp/dump
 dd if=/tmp/dump of=$DUMP bs=64K conv=notrunc status=none

@@ -119,7 +119,7 @@ fn accidents() -> Scenario {
     let conf = "HOMEHOST probe\nARRAY <ignore> UUID=11111111:22222222:33333333:44444404\n\
                 ARRAY /dev/md/renamed UUID=11111111:22222222:33333333:44444405\n";
     let image = Image::modules(&[STORAGE, MD].concat()).with(Extra::Text("/etc/mdadm/mdadm.conf", conf));
-    let boot = Boot::new(Series::V6_12, image, format!("root=UUID={PLAIN_UUID} rw"));
+    let boot = Boot::new(Series::V6_12, image, format!("root=UUID={PLAIN_UUID} ro"));
     let boot = attached(boot, &accidents_recipe(), &["A", "B", "C"])
         .root("the stale half is left out and named", |verdict| {
             let named = |line: &str| line.contains("vdb1 is left out") && line.contains("out of date");
@@ -135,7 +135,8 @@ fn accidents() -> Scenario {
             let label = "/dev/disk/by-partlabel/on-md";
             ensure(verdict.links.contains_key(label), || format!("no {label}"))
         });
-    Scenario::new("md-accidents", on_array(handed_over(as_mdadm(boot, "whole", &[], &[]))))
+    let boot = as_mdadm(boot, "whole", &[], &[]).writes_as_the_tools("whole");
+    Scenario::new("md-accidents", on_array(handed_over(boot)))
 }
 
 /// A grace of nothing: the mirror starts without its other half as soon as devices have come to rest.
