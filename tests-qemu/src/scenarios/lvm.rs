@@ -129,9 +129,29 @@ vgchange -an vg
     Scenario::new("lvm-snapshot-of-root", linked(boot, &format!("/dev/disk/by-uuid/{PLAIN_UUID}"), "dm-1"))
 }
 
+/// `degraded DISK GONE..` notes what lvm2 writes to the disk of this name when it starts the root's mirror without the
+/// others; the disk is as before afterwards.
+pub(super) const DEGRADED: &str = "\
+degraded() {
+    local kept=$1 filter= gone
+    shift
+    for gone in \"$@\"; do filter+=\"\\\"r|$gone|\\\",\"; done
+    local half=\"devices { filter = [ ${filter%,} ] }\"
+    sync
+    cp --sparse=always ${!kept} before
+    vgchange -ay --activationmode degraded --config \"$half\" vg
+    mount -o ro /dev/vg/root /new
+    umount /new
+    vgchange -an --config \"$half\" vg
+    sync
+    wrote degraded $kept before ${!kept} >>noted
+    dd if=before of=${!kept} bs=1M conv=fsync
+}
+";
+
 fn mirrored() -> Arc<Recipe> {
     let script = format!(
-        "{WROTE}\
+        "{WROTE}{DEGRADED}\
 vgcreate vg $D1 $D2
 lvcreate -y -Wn --type raid1 -m 1 -n root -l 40 vg
 fill /dev/vg/root
@@ -140,16 +160,7 @@ vgchange -an vg
 vgchange -ay vg
 note $D1 $D2 >noted
 vgchange -an vg
-sync
-cp --sparse=always $D1 before
-half=\"devices {{ filter = [ \\\"r|$D2|\\\" ] }}\"
-vgchange -ay --activationmode degraded --config \"$half\" vg
-mount -o ro /dev/vg/root /new
-umount /new
-vgchange -an --config \"$half\" vg
-sync
-wrote degraded D1 before $D1 >>noted
-dd if=before of=$D1 bs=1M conv=fsync
+degraded D1 $D2
 cat noted >$DUMP
 "
     );

@@ -3,12 +3,13 @@
 use serde_json::json;
 
 use super::handoff::{handed_over, root_device, root_is};
-use super::lvm::{as_lvm2_made, image, recipe};
+use super::lvm::{DEGRADED, as_lvm2_made, image, recipe};
 use crate::bed::Tree;
 use crate::dialogue::{PROMPT, Step};
 use crate::kernel::Series;
 use crate::qemu::Bus;
 use crate::scenario::{Boot, Scenario, ensure, equal};
+use crate::written::WROTE;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![missing(), damaged(), duplicate(), unknown(), pulled_out()]
@@ -131,16 +132,22 @@ echo lvm2 refused
     Scenario::new("lvm-unknown-segment", boot)
 }
 
-/// A leg comes and is pulled out again before the volume could be made: the boot goes on with what is left.
+/// A leg comes and is pulled out again before the volume could be made: the boot goes on with what is left. lvm2, which
+/// does not have that leg either, has nothing to write to it.
 fn pulled_out() -> Scenario {
-    let script = "\
+    let script = format!(
+        "{WROTE}{DEGRADED}\
 vgcreate vg $D1 $D2 $D3
 lvcreate -y -Wn --type raid1 -m 2 --nosync -n root -l 35 vg
 fill /dev/vg/root
 vgchange -an vg
-";
+degraded D1 $D2 $D3
+echo wrote degraded D2 >>noted
+cat noted >$DUMP
+"
+    );
     let disks = [("D1", 160), ("D2", 160), ("D3", 160)];
-    let recipe = recipe("pulled-out", Tree::Probe, &disks, script);
+    let recipe = recipe("pulled-out", Tree::Probe, &disks, &script);
     let mut boot = Boot::new(Series::V6_12, image(), "root=/dev/vg/root ro rootward.degraded=10")
         .disk(recipe.disk("D1"), Bus::VirtioScsi)
         .absent_disk(recipe.disk("D2"), Bus::VirtioScsi)
@@ -156,5 +163,5 @@ vgchange -an vg
             ensure(verdict.block("sdb").is_none(), || "sdb is still there".to_owned())
         },
     );
-    Scenario::new("lvm-pulled-out", boot)
+    Scenario::new("lvm-pulled-out", boot.writes_as_the_tools("degraded"))
 }
