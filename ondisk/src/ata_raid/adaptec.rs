@@ -128,5 +128,7 @@ pub(super) fn part(block: &[u8], table: &[u8]) -> Option<Part> {
             4 | 0x10 | 0x20 => State::Unsynced,
             _ => State::Broken,
         },
+        total: None,
+        generation: None,
     })
 }

@@ -49,12 +49,13 @@ pub(super) fn part_37x(meta: &[u8], disk: u64) -> Option<Part> {
     }
     let level = match code {
         _ if set == 0 => Level::Spare,
-        0 | 2 => Level::Raid0,
+        0 | 2 if disks > 1 => Level::Raid0,
         1 | 7 => Level::Raid1,
         3 | 6 => Level::Linear,
         code => Level::Unsupported(code.into()),
     };
-    let members = u32::from(disks);
+    // Of a mirror it is the number of its stripes, 1, in metadata that dmraid's author has seen (`check_rd` in hpt37x.c).
+    let members = u32::from(if level == Level::Raid1 { disks.max(2) } else { disks });
     let offset = if number == 0 { 0 } else { DATA_37X };
     let all = match level {
         Level::Raid0 => total / u64::from(members.max(1)),
@@ -82,6 +83,8 @@ pub(super) fn part_37x(meta: &[u8], disk: u64) -> Option<Part> {
         offset,
         sectors: all.checked_sub(offset)?,
         state: if good { State::Ok } else { State::Broken },
+        total: None,
+        generation: None,
     })
 }
 
@@ -130,5 +133,7 @@ pub(super) fn part_45x(sector: &[u8], data: u64) -> Option<Part> {
             _ => data,
         },
         state: if good { State::Ok } else { State::Broken },
+        total: None,
+        generation: None,
     })
 }

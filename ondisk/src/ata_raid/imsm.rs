@@ -301,6 +301,8 @@ impl Anchor {
                     (_, _, Some((0 | 5, _))) => State::Unsynced,
                     _ => State::Ok,
                 },
+                total: None,
+                generation: None,
             })
         };
         self.volumes.iter().filter_map(part).collect()

@@ -62,5 +62,7 @@ pub(super) fn part(sector: &[u8]) -> Option<Part> {
         offset: meta.le32(0x14)?.into(),
         sectors: u64::from(meta.le32(0x18)?) * (32 << 11) + u64::from(meta.le16(0x1c)?),
         state: if meta.le16(0x32)? & !7 == 0 { State::Ok } else { State::Broken },
+        total: None,
+        generation: None,
     })
 }

@@ -34,5 +34,7 @@ pub(super) fn part(sector: &[u8], data: u64) -> Option<Part> {
         offset: 0,
         sectors: data,
         state: if offline { State::Broken } else { State::Ok },
+        total: None,
+        generation: None,
     })
 }

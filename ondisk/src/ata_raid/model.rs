@@ -173,6 +173,10 @@ pub struct Part {
     pub sectors: u64,
     /// The firmware's opinion.
     pub state: State,
+    /// How much concatenated disks hold together, where the format says it: their shares have to add up to that.
+    pub total: Option<u64>,
+    /// Counts the changes of the set, where the format does: one that was away has an older count.
+    pub generation: Option<u32>,
 }
 
 /// Everything that one disk says of the sets that it is part of.

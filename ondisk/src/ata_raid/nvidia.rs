@@ -37,8 +37,8 @@ pub(super) fn part(sector: &[u8], data: u64) -> Option<Part> {
         0xff => Level::Linear,
         0x80 | 0x8180 => Level::Raid0,
         0x81 => Level::Raid1,
-        0x83 => Level::Raid4,
         0x95 => Level::Raid5(Parity::LeftSymmetric),
+        // Among them RAID 3 (0x83), which dmraid calls RAID 4 and maps no more than FreeBSD does.
         code => Level::Unsupported(code),
     };
     let state = match job {
@@ -59,5 +59,7 @@ pub(super) fn part(sector: &[u8], data: u64) -> Option<Part> {
         offset: 0,
         sectors: data,
         state,
+        total: None,
+        generation: None,
     })
 }

@@ -51,5 +51,7 @@ pub(super) fn part(area: &[u8], disk: u64, place: u64, first: bool) -> Option<Pa
         offset: if first { 0 } else { start.into() },
         sectors: share,
         state: State::Ok,
+        total: None,
+        generation: None,
     })
 }

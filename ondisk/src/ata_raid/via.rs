@@ -42,5 +42,7 @@ pub(super) fn part(sector: &[u8], data: u64) -> Option<Part> {
         offset: 0,
         sectors: data,
         state: if tolerance || !in_array { State::Broken } else { State::Ok },
+        total: None,
+        generation: None,
     })
 }

@@ -26,9 +26,9 @@ fn line(disk: &Disk) -> String {
         Level::Linear => "linear",
         Level::Raid0 => "stripe",
         Level::Raid1 => "mirror",
-        Level::Raid4 => "raid4",
         Level::Raid5(Parity::LeftSymmetric) => "raid5_ls",
         Level::Spare => "spare",
+        Level::Unsupported(_) => "unknown",
         other => panic!("{other:?}"),
     };
     // dmraid looks states up in a table that ends at the first code of 0, which for these two is the first entry.
@@ -47,6 +47,17 @@ fn line(disk: &Disk) -> String {
     write!(text, "{name}, \"{set}\", {level}, {state}, {sectors} sectors, data@ {offset}").unwrap();
     text
 }
+
+/// What dmraid says, and what it should say: it has RAID 3 for RAID 4, does not know Silicon Image's concatenated disks, and
+/// makes up the sizes in sets of those and of RAID 5. It maps none of them.
+const DIFFERENT: [(&str, &str, &str); 6] = [
+    ("nvidia-raid3", "raid4", "unknown"),
+    ("sil-linear", "31230", "30720"),
+    ("sil-single", "31230", "30720"),
+    ("sil-joined", "unknown, ok, 31230", "linear, ok, 30720"),
+    ("sil-joined-freebsd", "31230", "30720"),
+    ("sil-raid5", "31230", "30000"),
+];
 
 /// With `ROOTWARD_ATA_IMAGES=DIR` the disks are left there, a directory for each set, for dmraid to look at.
 #[test]
@@ -71,7 +82,13 @@ fn blkid_and_dmraid_say_the_same() {
     }
     if keep.is_none() {
         for (ours, theirs) in seen.lines().zip(judged.lines()) {
-            assert_eq!(ours, theirs);
+            match DIFFERENT.iter().find(|(set, ..)| ours.split(": ").next() == Some(set)) {
+                Some((_, is, should)) => {
+                    assert_ne!(ours, theirs);
+                    assert_eq!(ours, theirs.replace(is, should));
+                }
+                None => assert_eq!(ours, theirs),
+            }
         }
         assert_eq!(seen.lines().count(), judged.lines().count());
     }

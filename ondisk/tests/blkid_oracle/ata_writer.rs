@@ -77,14 +77,29 @@ pub fn promise(place: u64, areas: Vec<Vec<u8>>) -> Runs {
 }
 
 pub fn silicon(kind: u8, number: u8, striped: (u8, u8), mirrored: (u8, u8), array: u32) -> Runs {
+    silicon_but(kind, number, striped, mirrored, array, &|_| ())
+}
+
+/// With what is changed before the checksum is made.
+pub fn silicon_but(
+    kind: u8,
+    number: u8,
+    striped: (u8, u8),
+    mirrored: (u8, u8),
+    array: u32,
+    change: &dyn Fn(&mut [u8]),
+) -> Runs {
     let mut meta = vec![0; 512];
     put32(&mut meta, 0x60, 0x2f00_0000);
     put32(&mut meta, 0x6c, array);
     put32(&mut meta, 0x78, u32::try_from(DISK).unwrap());
-    put(&mut meta, 0x108, &[1, 0, 2, 0]);
+    put(&mut meta, 0x104, &[0x14, 0x31, 0x95, 0x10, 1, 0, 2, 0]);
     put(&mut meta, 0x10c, &[59, 58, 23, 28, 12, kind]);
     put(&mut meta, 0x112, &128_u16.to_le_bytes());
     put(&mut meta, 0x116, &[number, kind, striped.0, striped.1, mirrored.0, mirrored.1]);
+    put32(&mut meta, 0x124, 3);
+    put(&mut meta, 0x128, &[1, 2]);
+    change(&mut meta);
     let sum = sum16(&meta[..0x13e]);
     put(&mut meta, 0x13e, &sum.wrapping_neg().to_le_bytes());
     (0..4).map(|copy| ((DISK - 1 - copy * 512) * 512, meta.clone())).collect()
@@ -216,11 +231,13 @@ pub fn sets() -> Vec<Set> {
         set("nvidia-raid1", pair(&|unit| nvidia(0x81, unit, 1, 2, 0))),
         set("nvidia-raid1-syncing", pair(&|unit| nvidia(0x81, unit, 1, 2, 5))),
         set("nvidia-raid5", (0..3).map(|unit| nvidia(0x95, unit, 2, 3, 0)).collect()),
+        set("nvidia-raid3", (0..3).map(|unit| nvidia(0x83, unit, 3, 3, 0)).collect()),
         set("nvidia-raid10", four(&|unit| nvidia(0x8180, unit, 2, 4, 0))),
         set("pdc-raid0", pair(&|n| promise(63, vec![promise_area(0, n, 2, 0x1111, 0, total)]))),
         set("pdc-raid1", pair(&|n| promise(255, vec![promise_area(1, n, 2, 0x2222, 0, 30000)]))),
         set("pdc-linear", pair(&|n| promise(16, vec![promise_area(8, n, 2, 0x3333, 0, total)]))),
         set("pdc-raid10", four(&|n| promise(399, vec![promise_area(1, n, 4, 0x4444, 0, 40000)]))),
+        set("pdc-raid10-own", four(&|n| promise(735, vec![promise_area(2, n, 4, 0x7777, 0, 40000)]))),
         set(
             "pdc-two",
             pair(&|n| {
@@ -233,27 +250,44 @@ pub fn sets() -> Vec<Set> {
         set("sil-raid1", pair(&|n| silicon(1, n, (0, 0), (2, 0), 30000))),
         set("sil-raid10", four(&|n| silicon(2, n % 2, (2, n / 2), (2, n / 2), 15000))),
         set("sil-linear", pair(&|n| silicon(255, n, (0, 0), (0, 0), total))),
+        set("sil-single", vec![silicon(255, 0, (1, 0), (0xff, 0xff), 30720)]),
+        set("sil-joined", pair(&|n| silicon(4, n, (2, 0), (0xff, 0xff), 2 * 30720))),
+        set("sil-joined-freebsd", pair(&|n| silicon(255, n, (2, 0), (0xff, 0xff), 2 * 30720))),
+        set("sil-raid5", (0..3).map(|n| silicon(16, n, (3, 0), (0xff, 0xff), total)).collect()),
         set("hpt37x-raid0", pair(&|n| hpt37x(0, n, 2, 1001, 2001, 1, total))),
         set("hpt37x-raid1", pair(&|n| hpt37x(1, n, 2, 1002, 0, 1, 30000))),
         set("hpt37x-linear", pair(&|n| hpt37x(3, n, 2, 1003, 0, 1, total))),
+        // Of a mirror the number is that of its stripes: one.
+        set("hpt37x-raid1-of-1", pair(&|n| hpt37x(1, n, 1, 1005, 0, 1, 30000))),
+        set("hpt37x-raid3", (0..3).map(|n| hpt37x(4, n, 3, 1006, 0, 4, total)).collect()),
+        set("hpt37x-raid5", (0..3).map(|n| hpt37x(5, n, 3, 1007, 0, 4, total)).collect()),
+        set("hpt37x-single", vec![hpt37x(6, 0, 1, 1008, 0, 4, 30000)]),
+        set("hpt37x-raid10", four(&|n| hpt37x(7, n % 2, 2, 1009, 2009, u32::from(n / 2), 30000))),
+        set("hpt37x-raid10-of-1", four(&|n| hpt37x(7, n % 2, 1, 1010, 2010, u32::from(n / 2), 30000))),
+        set("hpt37x-spare", vec![hpt37x(0, 0, 2, 0, 0, 4, total)]),
         set("hpt37x-raid01", four(&|n| hpt37x(2, n % 2, 2, 1004, 2004, u32::from(n / 2), total))),
         set("hpt45x-raid0", pair(&|n| hpt45x(5, n, 2, (0, 0), total))),
         set("hpt45x-raid1", pair(&|n| hpt45x(6, n, 2, (0, 0), 30000))),
         set("hpt45x-linear", pair(&|n| hpt45x(4, n, 2, (0, 0), total))),
+        set("hpt45x-raid5", (0..3).map(|n| hpt45x(7, n, 3, (0, 0), total)).collect()),
         set("hpt45x-raid10", four(&|n| hpt45x(5, n % 2, 2, (6, n / 2), total))),
         set("jmicron-raid0", pair(&|n| jmicron(0, n.into(), 2, "FAST"))),
         set("jmicron-raid1", pair(&|n| jmicron(1, n.into(), 2, "SAFE 1"))),
         set("jmicron-linear", pair(&|n| jmicron(3, n.into(), 2, "LONG"))),
         set("jmicron-raid01", four(&|n| jmicron(2, n.into(), 4, "BOTH"))),
+        set("jmicron-raid5", (0..3).map(|n| jmicron(5, n, 3, "FIVE")).collect()),
         set("lsi-raid0", pair(&|n| lsi(1, n, 0))),
         set("lsi-raid1", pair(&|n| lsi(2, n, 0))),
         set("lsi-raid10", four(&|n| lsi(3, n, 0))),
+        set("lsi-raid5", pair(&|n| lsi(4, n, 0))),
         set("via-raid0", pair(&|n| via(0, n.into(), 2))),
         set("via-raid1", pair(&|n| via(1, if n == 0 { 0 } else { 2 }, 2))),
         set("via-linear", pair(&|n| via(8, n.into(), 2))),
         set("via-raid01", four(&|n| via(9, u16::from(n % 2) | u16::from(n / 2) << 3, 2))),
+        set("via-raid5", (0..3).map(|n| via(2, n, 3)).collect()),
         set("asr-raid0", pair(&|n| adaptec(0, n.into(), 2, false, "STRIPE"))),
         set("asr-raid1", pair(&|n| adaptec(1, n.into(), 2, false, "MIRROR"))),
+        set("asr-raid5", (0..3).map(|n| adaptec(5, n, 3, false, "FIVE")).collect()),
         set("asr-raid10", four(&|n| adaptec(0, n.into(), 2, true, "BOTH"))),
     ]
 }

@@ -36,6 +36,8 @@ pub fn parts(table: &Table, own: &Group) -> Vec<Part> {
             offset: 0,
             sectors: 0,
             state: State::Ok,
+            total: None,
+            generation: None,
         });
     }
     parts
@@ -80,6 +82,8 @@ fn part(set: &Virtual, own: &Group, newest: &Group, all: &[&Group]) -> Option<Pa
         offset: *offset,
         sectors: config.sectors,
         state,
+        total: None,
+        generation: None,
     })
 }
 

@@ -169,7 +169,31 @@ impl Set {
         if self.name.is_empty() || self.name.contains(['/', '\0']) || self.name.len() > 100 {
             return Some("its name cannot be that of a mapping".into());
         }
-        self.lower.iter().find_map(|lower| lower.contradiction(self.upper.is_some()))
+        let lower = self.lower.iter().find_map(|lower| lower.contradiction(self.upper.is_some()));
+        lower.or_else(|| self.out_of_date())
+    }
+
+    /// A member of a redundant set that was left out for a while: who reads it reads what was there before.
+    fn out_of_date(&self) -> Option<String> {
+        let redundant = |level| matches!(level, Level::Raid1 | Level::Raid4 | Level::Raid5(_));
+        let levels = self.lower.iter().map(|lower| lower.level).chain(self.upper.map(|(level, ..)| level));
+        if !levels.into_iter().any(redundant) {
+            return None;
+        }
+        let mut counted = self
+            .lower
+            .iter()
+            .flat_map(|lower| &lower.legs)
+            .filter_map(|leg| Some((&leg.device, leg.part.generation?)));
+        let (first, count) = counted.next()?;
+        let (other, other_count) = counted.find(|(_, other)| *other != count)?;
+        // Counters may wrap.
+        let (old, new) =
+            if other_count.wrapping_sub(count) < 1 << 31 { (first, other) } else { (other, first) };
+        Some(format!(
+            "the metadata of {old} are older than those of {new}, so its data are too; rebuild it in the firmware's setup, or \
+             detach it"
+        ))
     }
 }
 
@@ -209,6 +233,7 @@ impl Lower {
         }
         let odd = self.legs.iter().find(|leg| {
             (leg.part.level, leg.part.stride, leg.part.members) != (self.level, self.stride, self.members)
+                || leg.part.total != first.part.total
         });
         if let Some(odd) = odd {
             let who = names(&mut [first, odd].into_iter());
@@ -234,7 +259,22 @@ impl Lower {
                 ));
             }
         }
+        let shares: u64 = self.legs.iter().map(|leg| leg.part.sectors).fold(0, u64::saturating_add);
+        let complete = usize::try_from(self.members).is_ok_and(|members| members == self.legs.len());
+        if let Some(total) = first.part.total.filter(|total| complete && *total != shares) {
+            return Some(format!(
+                "its disks hold {shares} sectors by the layout that is known, but {total} by its metadata; copy its data with \
+                 the controller that made it"
+            ));
+        }
         let parity = matches!(self.level, Level::Raid4 | Level::Raid5(_));
+        if let Some(leg) = self.legs.iter().find(|leg| parity && leg.part.order >= self.members) {
+            let (who, number) = (&leg.device, leg.part.order);
+            return Some(format!(
+                "{who} says that it is member {number} of {}, counted from 0",
+                self.members
+            ));
+        }
         if parity && (stacked || self.legs.iter().any(|leg| leg.part.offset != 0)) {
             return Some("RAID 5 that does not begin at the start of its disks cannot be mapped".into());
         }
