@@ -16,6 +16,7 @@ use crate::time::Moment;
 pub mod judge;
 mod naming;
 mod report;
+mod reshape;
 #[cfg(test)]
 mod tests;
 
