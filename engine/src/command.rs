@@ -138,8 +138,9 @@ pub enum Action {
     /// As [`Action::CreateDm`], with a key that is part of the table.
     CreateKeyedDm(DmDevice, DmKey),
     /// Give a bcache device to the kernel, or (`true`) have one that it waits with start without its cache; answer
-    /// `Done` or `Failed`. What is made shows up as a `Device` event.
-    StartBcache(DevName, bool),
+    /// `Done` or `Failed`. What is made shows up as a `Device` event. The BIOS RAID volumes below it are made writable first:
+    /// the kernel takes no device that is read-only.
+    StartBcache(DevName, bool, Vec<MarkedVolume>),
     /// Read the dm-verity superblock at this byte of the device; answer `Done(Member)` or `Failed`.
     ReadVerity(DevName, u64),
     /// Give the device-mapper device of this name another table, without waiting for I/O that is under way; answer

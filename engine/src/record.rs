@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use ondisk::{Content, Kind, Partition, PartitionTable, Signature};
 
 use crate::command::{
-    Action, ArrayMember, Command, CryptFormat, DmTarget, HeaderSource, Mountpoint, SealedKey, SecretSource,
-    Token, TokenKind,
+    Action, ArrayMember, Command, CryptFormat, DmTarget, HeaderSource, MarkedVolume, Mountpoint, SealedKey,
+    SecretSource, Token, TokenKind,
 };
 use crate::event::{
     CommandId, DevName, DeviceFacts, DmFacts, DriverFacts, Driverless, Event, Failure, MdFacts, Outcome,
@@ -120,10 +120,10 @@ pub fn action(action: &Action) -> String {
                 CryptFormat::BitLocker => out.word("bitlocker"),
                 CryptFormat::Tcrypt(_) => out.word("tcrypt"),
             };
-            match &options.header {
-                None => &mut out,
-                Some(place) => out.place(place),
+            if let Some(place) = &options.header {
+                out.place(place);
             }
+            out.volumes(&options.volumes)
         }
         Action::CreateDm(device) | Action::CreateKeyedDm(device, _) | Action::ReloadDm(device) => {
             let verb = match action {
@@ -138,12 +138,13 @@ pub fn action(action: &Action) -> String {
             for DmTarget { start, length, kind, params } in &device.targets {
                 out.word(&format!("{start},{length},{kind},{}", escape(params.as_bytes())));
             }
-            &mut out
+            out.volumes(&device.volumes)
         }
         Action::ResumeDm(name, _) => out.word("resume-dm").text(name),
         Action::CheckPool((major, minor), _) => out.word("check-pool").word(&format!("{major}:{minor}")),
-        Action::StartBcache(device, alone) => {
-            out.word("start-bcache").text(&device.0).word(if *alone { "alone" } else { "register" })
+        Action::StartBcache(device, alone, volumes) => {
+            out.word("start-bcache").text(&device.0).word(if *alone { "alone" } else { "register" });
+            out.volumes(volumes)
         }
         Action::ReadVerity(device, offset) => out.word("read-verity").text(&device.0).number(*offset),
         Action::StartContainer(request) => {
@@ -165,7 +166,7 @@ pub fn action(action: &Action) -> String {
             for ArrayMember { device, number, slot, state } in &array.members {
                 out.word(&format!("{},{number},{slot},{state:#x}", escape(device.0.as_bytes())));
             }
-            &mut out
+            out.volumes(&array.volumes)
         }
         Action::AddSpare(array, spare) => out.word("add-spare").text(&array.0).text(&spare.device.0),
         Action::StopArray(array) => out.word("stop-array").text(&array.0),
@@ -190,11 +191,7 @@ pub fn action(action: &Action) -> String {
                 out.values("members", &names(&request.members))
                     .value("missing", &request.missing.to_string());
             }
-            if !request.volumes.is_empty() {
-                let volumes: Vec<&str> = request.volumes.iter().map(|one| one.array.0.as_str()).collect();
-                out.values("volumes", &volumes);
-            }
-            &mut out
+            out.volumes(&request.volumes)
         }
         Action::SwitchRoot { .. } => out.word("switch-root"),
         Action::Break(point) => out.word("break").word(&format!("{point:?}")),
@@ -263,6 +260,12 @@ impl Words {
     fn values(&mut self, key: &str, values: &[&str]) -> &mut Self {
         let escaped: Vec<String> = values.iter().map(|one| escape(one.as_bytes())).collect();
         self.word(&format!("{key}={}", escaped.join(",")))
+    }
+
+    /// BIOS RAID volumes that are made writable first.
+    fn volumes(&mut self, volumes: &[MarkedVolume]) -> &mut Self {
+        let names: Vec<&str> = volumes.iter().map(|one| one.array.0.as_str()).collect();
+        if names.is_empty() { self } else { self.values("volumes", &names) }
     }
 
     fn facts(&mut self, facts: &DeviceFacts) -> &mut Self {

@@ -230,16 +230,17 @@ fn place(device: &Device) -> Option<(u64, u64)> {
 /// The request that mounts a device.
 #[must_use]
 pub fn mount_request(plan: &Plan, table: &Table, device: &Device, mountpoint: Mountpoint) -> MountRequest {
+    let members = members(table, device);
     MountRequest {
         mountpoint,
         device: device.name.clone(),
-        members: members(table, device).into_iter().map(|member| member.name.clone()).collect(),
+        members: members.iter().map(|member| member.name.clone()).collect(),
         missing: missing(table, device),
         fstypes: fstypes(plan, device),
         flags: plan.root.flags.clone(),
         access: plan.root.access,
         fstab: plan.root.fstab && plan.root.flags.is_none(),
         device_read_only: device.facts.read_only,
-        volumes: external::volumes_below(plan, table, device),
+        volumes: external::volumes_below(plan, table, members.into_iter().chain([device])),
     }
 }

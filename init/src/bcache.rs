@@ -3,15 +3,18 @@
 use std::fs;
 use std::io;
 
-use engine::{DevName, Failure, Outcome};
+use engine::{DevName, Failure, MarkedVolume, Outcome};
 use rustix::io::Errno;
+
+use crate::external_md;
 
 /// Registers a part of bcache; one that the kernel has already counts as registered.
 ///
 /// # Errors
 ///
 /// What the operating system said; the kernel log says why.
-pub fn register(device: &DevName) -> Result<Outcome, Failure> {
+pub fn register(device: &DevName, volumes: &[MarkedVolume]) -> Result<Outcome, Failure> {
+    external_md::open_for_writing(volumes);
     let node = format!("/dev/{device}");
     let holders = format!("/sys/class/block/{device}/bcache");
     match fs::write("/sys/fs/bcache/register", &node) {

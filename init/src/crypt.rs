@@ -24,6 +24,7 @@ use libcryptsetup_rs::{CryptDevice, CryptInit, CryptParamsPlain, CryptParamsPlai
 use rustix::fs::{major, minor};
 use rustix::io::Errno;
 
+use crate::external_md;
 use crate::key_file;
 use crate::secret::Secret;
 
@@ -76,6 +77,7 @@ pub fn open(request: &OpenRequest, secret: &Secret) -> Result<(), Failure> {
             "the key for {device} has {length} bytes instead of {key_size} (see size= and keyfile-size=)"
         )));
     }
+    external_md::open_for_writing(&options.volumes);
     messages::capture();
     messages::take();
     let opened =

@@ -14,6 +14,8 @@ use engine::{DmDevice, DmTarget, Failure, Outcome, ReadAhead};
 use ondisk::lvm::pool::SUPERBLOCK;
 use zeroize::Zeroize;
 
+use crate::external_md;
+
 /// The kernel's `dm_target_spec.target_type` has room for 16 bytes with the final zero.
 const LONGEST_KIND: usize = 15;
 
@@ -36,10 +38,11 @@ pub fn create_with_key(device: &DmDevice) -> Result<Outcome, Failure> {
 }
 
 fn make(device: &DmDevice, secrecy: DmFlags) -> Result<Outcome, Failure> {
-    let DmDevice { name, uuid, targets, read_only, read_ahead, held, minor } = device;
+    let DmDevice { name, uuid, targets, read_only, read_ahead, held, minor, volumes } = device;
     if let Some(target) = targets.iter().find(|target| target.kind.len() > LONGEST_KIND) {
         return Err(Failure::Other(format!("cannot make {name}: no target type is called {}", target.kind)));
     }
+    external_md::open_for_writing(volumes);
     let dm = DM::new().map_err(|error| refuse("open device-mapper's control node", name, &error))?;
     let named = DmName::new(name).map_err(|error| refuse("use the name", name, &error))?;
     let owned = match uuid.as_str() {

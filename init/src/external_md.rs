@@ -2,7 +2,8 @@
 //! (sysfs.c, Assemble.c: `assemble_container_content`).
 //!
 //! Without mdmon nobody answers the kernel's question before the first write (`write-pending`), so volumes with redundancy
-//! are started read-only, and made writable when root is mounted ([`make_writable`], docs/ATA-RAID.md).
+//! are started read-only, and made writable when root is mounted or something above them writes by itself
+//! ([`make_writable`], docs/ATA-RAID.md).
 
 mod dirty;
 
@@ -10,13 +11,23 @@ use std::fs;
 use std::path::Path;
 use std::sync::PoisonError;
 
-use engine::{ContainerRequest, DevName, Failure, Outcome, VolumeRequest};
+use engine::{ContainerRequest, DevName, Failure, MarkedVolume, Outcome, VolumeRequest};
 use ondisk::ata_raid::Format;
 
 use crate::md::{TURN, array, map};
 use crate::nodes::Links;
 
 pub use dirty::make_writable;
+
+/// Makes volumes writable before something on them is mounted or writes by itself; one that cannot be made writable is no
+/// reason not to use what is on it.
+pub fn open_for_writing(volumes: &[MarkedVolume]) {
+    for volume in volumes {
+        if let Err(failure) = make_writable(volume) {
+            log::error!("{} stays read-only until mdmon of the real root runs: {failure}", volume.array);
+        }
+    }
+}
 
 /// mdadm counts down from here when it needs a number that nobody chose.
 const LAST_NUMBER: u32 = 127;

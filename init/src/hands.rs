@@ -101,8 +101,8 @@ impl Boot {
                 self.submit_for(id, move || keyed_dm::create(&device, &key));
             }
             Action::ReadVerity(device, offset) => self.submit_for(id, move || probe::verity(&device, offset)),
-            Action::StartBcache(device, alone) => self.submit_for(id, move || {
-                if alone { bcache::start_alone(&device) } else { bcache::register(&device) }
+            Action::StartBcache(device, alone, volumes) => self.submit_for(id, move || {
+                if alone { bcache::start_alone(&device) } else { bcache::register(&device, &volumes) }
             }),
             Action::StartContainer(request) => self.submit_for(id, move || external_md::start(&request)),
             Action::RemoveDm(name) => self.submit_for(id, move || dm::remove(&name)),

@@ -15,6 +15,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use array::Array;
 
+use crate::external_md;
+
 pub use map::path_of;
 
 /// Choosing a number, and changing the map, is for one thread at a time.
@@ -27,6 +29,7 @@ pub static TURN: Mutex<()> = Mutex::new(());
 /// [`Failure::Member`] if the kernel refuses one that holds data or the journal, otherwise what it said; what was made
 /// by then is taken back.
 pub fn assemble(request: &ArrayRequest) -> Result<Outcome, Failure> {
+    external_md::open_for_writing(&request.volumes);
     let array = {
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let array = Array::create(request.number)?;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cmdline::plan::Access;
 use engine::fstab;
 use engine::mount_options::MountOptions;
-use engine::{DevName, Failure, MarkedVolume, MountRequest, Mountpoint, Outcome};
+use engine::{DevName, Failure, MountRequest, Mountpoint, Outcome};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -44,7 +44,7 @@ static OURS: AtomicBool = AtomicBool::new(false);
 ///
 /// What each type was refused for; nothing stays mounted.
 pub fn mount(request: &MountRequest) -> Result<Outcome, Failure> {
-    make_writable(&request.volumes);
+    external_md::open_for_writing(&request.volumes);
     let protected = request.device_read_only && (request.volumes.is_empty() || !is_writable(&request.device));
     let request = &MountRequest { device_read_only: protected, ..request.clone() };
     let is_free = match request.mountpoint {
@@ -129,15 +129,6 @@ fn is_usr_free(device: &DevName) -> Result<bool, Failure> {
         log::warn!("something was mounted on {USR} by hand; it is taken as /usr");
     }
     Ok(!by_hand)
-}
-
-/// Makes BIOS RAID volumes writable; one that cannot be is no reason not to mount what is on it.
-fn make_writable(volumes: &[MarkedVolume]) {
-    for volume in volumes {
-        if let Err(failure) = external_md::make_writable(volume) {
-            log::error!("{} stays read-only until mdmon of the real root runs: {failure}", volume.array);
-        }
-    }
 }
 
 fn is_writable(device: &DevName) -> bool {

@@ -162,6 +162,50 @@ fn either_byte_order_says_the_same() {
     }
 }
 
+/// Version 0.91 calls a member that a reshape fills active and no more (drivers/md/md.c, `super_90_sync`).
+#[test]
+fn a_member_that_a_reshape_fills_is_no_spare() {
+    let (_, mut device, _) = fixtures()
+        .into_iter()
+        .find(|(_, device, _)| {
+            let sb = superblock(device);
+            sb.version == Version::V0_90 && !sb.big_endian && matches!(sb.role, Role::Active(_))
+        })
+        .unwrap();
+    let before = superblock(&device);
+    device.bytes.resize(4096, 0);
+    let get = |bytes: &[u8], word: usize| u32::from_le_bytes(bytes[word * 4..][..4].try_into().unwrap());
+    let number = get(&device.bytes, 992) as usize;
+    for minor in [91, 90] {
+        let changes = [
+            (2, minor),
+            (44, 3072),
+            (45, 0),
+            (46, before.level.cast_unsigned()),
+            (47, 1),
+            (48, before.layout),
+            (49, before.chunk as u32),
+            (992 + 4, 2),
+            (128 + number * 32 + 4, 2),
+            (38, 0),
+        ];
+        for (word, value) in changes {
+            device.bytes[word * 4..][..4].copy_from_slice(&u32::to_le_bytes(value));
+        }
+        let sum: u64 = (0..1024).map(|word| u64::from(get(&device.bytes, word))).sum();
+        let folded = (sum & 0xffff_ffff) + (sum >> 32);
+        device.bytes[38 * 4..][..4].copy_from_slice(&(folded as u32).to_le_bytes());
+        let after = superblock(&device);
+        if minor == 90 {
+            assert_eq!((after.role, after.recovery_offset), (Role::Spare, None));
+            continue;
+        }
+        assert_eq!((after.role, after.recovery_offset, &after.slots), (before.role, Some(0), &before.slots));
+        let reshape = after.reshape.unwrap();
+        assert_eq!((reshape.position, reshape.delta_disks, reshape.new_offset), (3072, 1, false));
+    }
+}
+
 #[test]
 fn no_prefix_and_no_changed_byte_makes_it_panic() {
     for (_, device, _) in fixtures() {

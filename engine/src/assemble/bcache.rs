@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use ondisk::{Kind, Member, bcache};
 
+use super::ata_raid::external::volumes_below;
 use super::{Assembler, Requests, View};
 use crate::command::{Action, Loudness};
 use crate::event::{CommandId, DevName, Failure, Outcome};
@@ -92,7 +93,11 @@ impl Assembler for Bcache {
         for device in &parts {
             let held = view.table.holders(&device.name).next().is_some();
             if !held && !self.parts.contains_key(&device.name) {
-                let id = requests.ask(Action::StartBcache(device.name.clone(), false));
+                let id = requests.ask(Action::StartBcache(
+                    device.name.clone(),
+                    false,
+                    volumes_below(view.plan, view.table, [*device]),
+                ));
                 self.parts.insert(device.name.clone(), State::Asked(id));
             }
         }
@@ -113,7 +118,7 @@ impl Assembler for Bcache {
             let text =
                 format!("the cache set {set} of {name} is missing; {name} is clean and starts without it");
             requests.ask(Action::Say(Loudness::Warning, text));
-            let id = requests.ask(Action::StartBcache(name.clone(), true));
+            let id = requests.ask(Action::StartBcache(name.clone(), true, Vec::new()));
             self.parts.insert(name.clone(), State::Alone(id));
         }
     }
@@ -206,7 +211,7 @@ mod tests {
         actions
             .iter()
             .filter_map(|action| match action {
-                Action::StartBcache(name, alone) => Some((name.0.as_str(), *alone)),
+                Action::StartBcache(name, alone, _) => Some((name.0.as_str(), *alone)),
                 _ => None,
             })
             .collect()

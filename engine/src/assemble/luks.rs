@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ata_raid::external::volumes_below;
 use super::{Assembler, Hold, Requests, View};
 use crate::command::{Action, Loudness, SecretSource, TokenKind};
 use crate::event::{CommandId, DevName, Failure, Outcome, QuestionId, SecretId};
@@ -162,6 +163,9 @@ impl Luks {
             };
             let mut options = container.options.clone();
             options.header = header;
+            if !options.read_only {
+                options.volumes = volumes_below(view.plan, view.table, view.table.get(&name));
+            }
             if let Attempt::Held(secret) = &attempt {
                 container.tried.insert(*secret);
             }

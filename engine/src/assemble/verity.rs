@@ -11,8 +11,9 @@ use cmdline::plan::RootSpec;
 use cmdline::verity::VerityVolume;
 use ondisk::{Member, verity};
 
+use super::ata_raid::external::volumes_below;
 use super::{Assembler, Requests, View};
-use crate::command::{Action, Loudness};
+use crate::command::{Action, Loudness, MarkedVolume};
 use crate::diagnose::describe_spec;
 use crate::event::{CommandId, DevName, Failure, Outcome};
 use crate::explain::{Node, State as NodeState};
@@ -178,7 +179,8 @@ impl Work {
             self.state = State::Waiting;
             return;
         };
-        let made = match self.plan(&devices) {
+        let volumes = volumes_below(view.plan, view.table, devices.iter().copied());
+        let made = match self.plan(&devices, volumes) {
             Plannable::NotYet => return,
             Plannable::Read(device, offset) => {
                 self.state = State::Reading(requests.ask(Action::ReadVerity(device, offset)));
@@ -200,7 +202,8 @@ impl Work {
         };
     }
 
-    fn plan(&self, devices: &[&Device]) -> Plannable {
+    /// `volumes` are those of BIOS RAID below its devices.
+    fn plan(&self, devices: &[&Device], volumes: Vec<MarkedVolume>) -> Plannable {
         let known = |device: &Device| matches!(device.knowledge, Knowledge::Known(_));
         match (&self.volume, devices) {
             (Volume::Verity(volume), [data, hash, rest @ ..]) => {
@@ -236,7 +239,9 @@ impl Work {
                     None => (*first, None),
                 };
                 match member(device).and_then(Member::integrity) {
-                    Some(sb) => Plannable::Planned(Box::new(tables::integrity(volume, sb, device, data))),
+                    Some(sb) => {
+                        Plannable::Planned(Box::new(tables::integrity(volume, sb, device, data, volumes)))
+                    }
                     None if known(device) => Plannable::Impossible(format!(
                         "{} has no usable dm-integrity superblock",
                         device.name

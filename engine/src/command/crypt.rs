@@ -1,5 +1,6 @@
 //! How an encrypted container is to be opened.
 
+use super::MarkedVolume;
 use crate::event::{DevName, SecretId};
 
 /// Where the bytes that open a container come from.
@@ -147,6 +148,9 @@ pub struct CryptOptions {
     pub submit_from_crypt_cpus: bool,
     /// Only this keyslot.
     pub keyslot: Option<u32>,
+    /// BIOS RAID volumes below it, to be made writable first: over a device that is read-only libcryptsetup maps read-only
+    /// (utils_device.c, `device_block_adjust`).
+    pub volumes: Vec<MarkedVolume>,
 }
 
 impl HeaderSource {

@@ -1,5 +1,7 @@
 //! Device-mapper devices as requests (kernel: include/uapi/linux/dm-ioctl.h).
 
+use super::MarkedVolume;
+
 /// One line of a device-mapper table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DmTarget {
@@ -42,6 +44,8 @@ pub struct DmDevice {
     pub held: bool,
     /// The minor number to have, if it is free: one that the owner has chosen for good.
     pub minor: Option<u32>,
+    /// BIOS RAID volumes below it, to be made writable first, as its targets write by themselves.
+    pub volumes: Vec<MarkedVolume>,
 }
 
 /// Where the bytes of a [`DmKey`] are.

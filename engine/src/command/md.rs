@@ -1,5 +1,6 @@
 //! MD arrays as requests (kernel: include/uapi/linux/raid/md_u.h).
 
+use super::MarkedVolume;
 use crate::event::DevName;
 
 /// Bits of a disk's state as `ADD_NEW_DISK` takes them (`MD_DISK_*` in md_p.h).
@@ -44,4 +45,7 @@ pub struct ArrayRequest {
     pub members: Vec<ArrayMember>,
     /// Start it so that nothing is written until somebody else writes (`read-auto`).
     pub read_auto: bool,
+    /// BIOS RAID volumes below its members, to be made writable first: over a member that is read-only the kernel starts it
+    /// read-only, and it stays so (md.c, `md_run`).
+    pub volumes: Vec<MarkedVolume>,
 }

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _};
 use std::os::unix::fs::FileExt as _;
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use engine::{DevName, Failure, MarkedVolume};
@@ -27,6 +27,9 @@ const WRITE: Duration = Duration::from_secs(10);
 ///
 /// What went wrong; the volume then stays read-only, and may already be called dirty: it is synchronised once more.
 pub fn make_writable(volume: &MarkedVolume) -> Result<(), Failure> {
+    // Volumes of one container share their metadata, and several things above one may want it at once.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let MarkedVolume { array: volume, missing } = volume;
     let array = Array(sys(volume));
     if array.get("array_state")? != "readonly" {

@@ -146,7 +146,8 @@ pub struct Superblock {
     pub data_offset: u64,
     /// Room for data in sectors.
     pub data_size: u64,
-    /// Up to where this device has been rebuilt, in sectors; `None` is all of it.
+    /// Up to where this device has been rebuilt, in sectors; `None` is all of it. Version 0.90 does not say: 0 for a member
+    /// that a reshape fills.
     pub recovery_offset: Option<u64>,
     /// Where the write-intent bitmap lies, in sectors from the superblock.
     pub bitmap_offset: Option<i32>,
@@ -261,12 +262,16 @@ pub(super) fn parse_0(big_endian: bool, word: impl Fn(usize) -> Option<u32>) -> 
     };
     let this = 992;
     let flags = word(this + 4)?;
-    // Bits of a disk's state: faulty, active, in sync, removed.
+    // Bits of a disk's state: faulty, active, in sync, removed. Only during a reshape is a member active without being in
+    // sync: one that the reshape fills (drivers/md/md.c, `super_90_validate`).
+    let is_active = |state: u32| state & 6 == 6 || (minor > 90 && state & 2 != 0);
     let role = match word(this + 3)? {
         _ if flags & 1 != 0 => Role::Faulty,
-        slot if flags & 6 == 6 => Role::Active(u16::try_from(slot).ok().filter(|slot| *slot < ROLE_MAX)?),
+        slot if is_active(flags) => Role::Active(u16::try_from(slot).ok().filter(|slot| *slot < ROLE_MAX)?),
         _ => Role::Spare,
     };
+    // How far such a member is filled is what the reshape has come to, and stored nowhere else.
+    let recovery_offset = (matches!(role, Role::Active(_)) && flags & 4 == 0).then_some(0);
     let mut superblock = Superblock {
         version: Version::V0_90,
         minor,
@@ -291,7 +296,7 @@ pub(super) fn parse_0(big_endian: bool, word: impl Fn(usize) -> Option<u32>) -> 
         device_uuid: None,
         data_offset: 0,
         data_size: u64::from(word(8)?) * 2,
-        recovery_offset: None,
+        recovery_offset,
         // MD_SB_BITMAP_PRESENT; right behind the superblock.
         bitmap_offset: (state & (1 << 8) != 0).then_some(8),
         nodes: 0,
@@ -304,7 +309,8 @@ pub(super) fn parse_0(big_endian: bool, word: impl Fn(usize) -> Option<u32>) -> 
     for slot in 0..slots {
         let works = (0..DISKS_0).any(|disk| {
             let at = 128 + disk * 32;
-            word(at + 3) == u32::try_from(slot).ok() && word(at + 4).is_some_and(|state| state & 7 == 6)
+            word(at + 3) == u32::try_from(slot).ok()
+                && word(at + 4).is_some_and(|state| state & 1 == 0 && is_active(state))
         });
         superblock.slots.push(if works { 'A' } else { '.' });
     }

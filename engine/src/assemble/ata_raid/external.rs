@@ -1,7 +1,7 @@
 //! Intel and DDF volumes as arrays with external metadata, so that mdadm and mdmon of the real root adopt them.
 //! docs/ATA-RAID.md says what marks a volume dirty and clean.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cmdline::Plan;
 use ondisk::ata_raid::Format;
@@ -96,9 +96,13 @@ pub fn uuid_of(table: &Table, array: &Device) -> Option<String> {
     running(&containers::containers(&disks), array).map(|volume| volume.request.uuid.clone())
 }
 
-/// The volumes below a device that is going to be mounted, and what of them is missing.
+/// The volumes below devices that are going to be written to, and what of them is missing.
 #[must_use]
-pub fn volumes_below(plan: &Plan, table: &Table, device: &Device) -> Vec<MarkedVolume> {
+pub fn volumes_below<'a>(
+    plan: &Plan,
+    table: &'a Table,
+    devices: impl IntoIterator<Item = &'a Device>,
+) -> Vec<MarkedVolume> {
     let containers = containers::containers(&members(plan, table));
     if containers.is_empty() {
         return Vec::new();
@@ -112,7 +116,9 @@ pub fn volumes_below(plan: &Plan, table: &Table, device: &Device) -> Vec<MarkedV
         let redundant = volume.request.level > 0;
         redundant.then(|| MarkedVolume { array: device.name.clone(), missing: missing.collect() })
     };
-    table.stack(device).into_iter().filter_map(mark).collect()
+    let below: BTreeSet<&DevName> =
+        devices.into_iter().flat_map(|device| table.stack(device)).map(|device| &device.name).collect();
+    below.into_iter().filter_map(|name| mark(table.get(name)?)).collect()
 }
 
 fn readiness(container: &Container) -> Readiness {

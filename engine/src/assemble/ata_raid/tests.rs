@@ -1,5 +1,6 @@
 //! Tables judged by dmraid's, sets that are not complete, and partitions on mappings.
 
+mod above;
 mod ddf;
 mod external;
 mod silicon;

@@ -11,6 +11,7 @@ use super::container::{Container, Key, State};
 use super::header::{self, Header};
 use super::tokens;
 use crate::assemble::View;
+use crate::assemble::ata_raid::external::volumes_below;
 use crate::command::{CryptFormat, CryptOptions, HeaderSource, PlainFormat, TcryptFormat};
 use crate::crypto_modules;
 use crate::event::DevName;
@@ -321,12 +322,14 @@ fn container(
             format,
             header: None,
             discard: options.discard || may_discard(&luks.discards, &uuid),
-            read_only: options.read_only || device.facts.read_only,
+            read_only: options.read_only
+                || (device.facts.read_only && volumes_below(view.plan, view.table, [device]).is_empty()),
             no_read_workqueue: options.no_read_workqueue,
             no_write_workqueue: options.no_write_workqueue,
             same_cpu_crypt: options.same_cpu_crypt,
             submit_from_crypt_cpus: options.submit_from_crypt_cpus,
             keyslot: options.key_slot,
+            volumes: Vec::new(),
         },
         header: None,
         cipher: options.cipher,

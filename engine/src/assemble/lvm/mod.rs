@@ -220,13 +220,8 @@ impl Lvm {
             self.say(requests, Loudness::Warning, what);
         }
         let pvs = group.devices().map(|device| device.name.clone()).collect();
-        let mut volumes = Vec::new();
         let used = group.devices().filter(|device| plan.uses((device.facts.major, device.facts.minor)));
-        for volume in used.flat_map(|device| volumes_below(view.plan, view.table, device)) {
-            if !volumes.contains(&volume) {
-                volumes.push(volume);
-            }
-        }
+        let volumes = volumes_below(view.plan, view.table, used);
         self.job = Some(Job::start(key, path, plan, pvs, volumes, requests));
     }
 

@@ -5,6 +5,7 @@
 
 use ondisk::md::{Role, Superblock};
 
+use super::reshape::{self, Shape};
 use crate::event::DevName;
 
 /// More slots than a superblock has room for roles.
@@ -130,12 +131,12 @@ pub(super) fn judge<'a>(seen: &[Seen<'a>]) -> Option<Judgement<'a>> {
     let slots: Vec<u16> = (0..slots).filter_map(|slot| u16::try_from(slot).ok()).collect();
     let holds = |slot: u16, rebuilding: bool| {
         used.iter().any(|(other, one)| {
-            let whole = one.superblock.recovery_offset.is_none() || best.reshape.is_some();
+            let whole = one.superblock.recovery_offset.is_none();
             *other == slot && (whole || (rebuilding && !one.superblock.replacement))
         })
     };
     let missing: Vec<u16> = slots.iter().copied().filter(|slot| !holds(*slot, true)).collect();
-    let in_sync: Vec<bool> = slots.iter().map(|slot| holds(*slot, false)).collect();
+    let shapes = reshape::shapes(best, &holds);
     let clean = best.ppl || (best.clean && used.iter().all(|(_, one)| one.superblock.clean));
     let working = used.len();
     let mut used: Vec<Seen<'a>> = used.into_iter().map(|(_, one)| one).collect();
@@ -163,13 +164,13 @@ pub(super) fn judge<'a>(seen: &[Seen<'a>]) -> Option<Judgement<'a>> {
         }
     }
     left_out.sort();
-    let readiness = readiness(best, &in_sync, clean, journal, &missing, working);
+    let readiness = readiness(best, &shapes, clean, journal, &missing, working);
     Some(Judgement { best, used, left_out, missing, readiness })
 }
 
 fn readiness(
     best: &Superblock,
-    in_sync: &[bool],
+    shapes: &[Shape],
     clean: bool,
     journal: bool,
     missing: &[u16],
@@ -178,15 +179,11 @@ fn readiness(
     if best.nodes > 1 {
         return Readiness::Refused("it belongs to a cluster, whose resource agents start it".to_owned());
     }
-    if best.reshape.as_ref().is_some_and(|reshape| !reshape.new_offset) {
-        return Readiness::Refused(
-            "a reshape that keeps its backup in a file was interrupted; start it from a rescue system with mdadm \
-             --assemble --backup-file=FILE"
-                .to_owned(),
-        );
-    }
     if !matches!(best.level, -1 | 0 | 1 | 4 | 5 | 6 | 10) {
         return Readiness::Refused(format!("its level {} is not one that the kernel still has", best.level));
+    }
+    if let Some(why) = reshape::held_up(best) {
+        return Readiness::Refused(why);
     }
     if best.journal && !journal {
         return Readiness::TooFew(
@@ -195,13 +192,14 @@ fn readiness(
                 .to_owned(),
         );
     }
-    if !enough(best, in_sync, true) {
+    let enough = |clean: bool| shapes.iter().all(|shape| enough(best.level, shape, clean));
+    if !enough(true) {
         return Readiness::TooFew(match best.level {
             -1 | 0 => format!("{} has no redundancy", best.level_name()),
             _ => "too few members are left".to_owned(),
         });
     }
-    if !enough(best, in_sync, clean) {
+    if !enough(clean) {
         return Readiness::TooFew(
             "it was not shut down cleanly and a member is missing, so that data may be damaged unseen; mdadm \
              --assemble --force starts it all the same"
@@ -218,15 +216,15 @@ fn readiness(
 }
 
 /// Whether the members in sync hold all data; `clean` says that redundancy can be relied on.
-fn enough(best: &Superblock, in_sync: &[bool], clean: bool) -> bool {
+fn enough(level: i32, Shape { layout, in_sync }: &Shape, clean: bool) -> bool {
     let there = in_sync.iter().filter(|one| **one).count();
     let absent = in_sync.len().saturating_sub(there);
-    match best.level {
+    match level {
         1 => there >= 1,
         4 if absent == 1 && in_sync.last() == Some(&false) => true,
         4 | 5 => absent == 0 || (clean && absent <= 1),
         6 => absent == 0 || (clean && absent <= 2),
-        10 => every_stripe_has_a_copy(best.layout, in_sync),
+        10 => every_stripe_has_a_copy(*layout, in_sync),
         _ => absent == 0,
     }
 }

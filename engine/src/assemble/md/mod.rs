@@ -16,6 +16,7 @@ use crate::time::Moment;
 pub mod judge;
 mod naming;
 mod report;
+mod reshape;
 #[cfg(test)]
 mod tests;
 
@@ -248,6 +249,11 @@ impl Md {
             path: name.path.clone(),
             number: name.number,
             members: judged.used.iter().map(member).collect(),
+            volumes: external::volumes_below(
+                view.plan,
+                view.table,
+                judged.used.iter().filter_map(|one| view.table.get(one.name)),
+            ),
             // As mdadm --run leaves it, which starts what --incremental has found too incomplete.
             read_auto: name.foreign || judged.readiness == Readiness::Degraded,
         };

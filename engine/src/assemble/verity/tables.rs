@@ -5,7 +5,7 @@ use cmdline::integritytab::{IntegrityMode, IntegrityVolume};
 use cmdline::verity::{Corruption, RootHashSignature, VerityVolume};
 use ondisk::{integrity, verity};
 
-use crate::command::{DmDevice, DmKey, DmTarget, KeySource};
+use crate::command::{DmDevice, DmKey, DmTarget, KeySource, MarkedVolume};
 use crate::table::Device;
 
 /// What is to be made, and what it needs.
@@ -133,6 +133,7 @@ pub(super) fn integrity(
     sb: &integrity::Superblock,
     device: &Device,
     data: Option<&Device>,
+    volumes: Vec<MarkedVolume>,
 ) -> Made {
     let mut words: Vec<String> = Vec::new();
     let bitmap = volume.mode == IntegrityMode::Bitmap;
@@ -168,12 +169,17 @@ pub(super) fn integrity(
     let params =
         format!("{} 0 {} {mode} {} {}", number(data.unwrap_or(device)), sb.tag, words.len(), words.join(" "));
     let recovery = volume.mode == IntegrityMode::Recovery;
-    let read_only = recovery || device.facts.read_only || data.is_some_and(|data| data.facts.read_only);
+    let protected = device.facts.read_only || data.is_some_and(|data| data.facts.read_only);
+    let read_only = recovery || (protected && volumes.is_empty());
+    let volumes = if read_only { Vec::new() } else { volumes };
     let mut modules = vec!["dm-integrity".to_owned()];
     let names = volume.algorithm.split(['(', ')']).filter(|name| !name.is_empty());
     modules.extend(names.map(|name| format!("crypto-{name}")));
     Made {
-        device: self::device(&volume.name, "INTEGRITY", None, "integrity", sb.sectors, params, read_only),
+        device: DmDevice {
+            volumes,
+            ..self::device(&volume.name, "INTEGRITY", None, "integrity", sb.sectors, params, read_only)
+        },
         key,
         modules,
     }

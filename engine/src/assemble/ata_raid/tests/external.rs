@@ -40,7 +40,7 @@ fn volume(name: &str, map: imsm::Map) -> imsm::Volume {
 }
 
 /// Two disks with a mirror and a stripe.
-fn anchor() -> imsm::Anchor {
+pub(super) fn anchor() -> imsm::Anchor {
     imsm::Anchor {
         family: 7,
         orig_family: 7,
@@ -54,7 +54,7 @@ fn anchor() -> imsm::Anchor {
     }
 }
 
-fn content(anchor: &imsm::Anchor) -> Content {
+pub(super) fn content(anchor: &imsm::Anchor) -> Content {
     Content {
         signatures: vec![Signature::new(Kind::ImsmMember)],
         member: Some(Box::new(Member::AtaRaid(Disk::Imsm(anchor.clone())))),
@@ -62,7 +62,7 @@ fn content(anchor: &imsm::Anchor) -> Content {
     }
 }
 
-fn disk(script: &mut Script, name: &str, serial: &str, content: Content) -> Vec<Action> {
+pub(super) fn disk(script: &mut Script, name: &str, serial: &str, content: Content) -> Vec<Action> {
     let minor = u32::from(name.as_bytes()[2] - b'a') * 16;
     let facts = DeviceFacts {
         major: 8,
@@ -190,7 +190,7 @@ fn a_volume_is_told_by_its_disks() {
     let missing = |script: &Script| {
         let table = script.engine.table();
         let plan = plan(uuid("root"));
-        let all = volumes_below(&plan, table, table.get(&"md126".into()).unwrap());
+        let all = volumes_below(&plan, table, [table.get(&"md126".into()).unwrap()]);
         all.into_iter().map(|volume| volume.missing).collect::<Vec<_>>()
     };
     assert_eq!(missing(&script), [Vec::<u32>::new()]);

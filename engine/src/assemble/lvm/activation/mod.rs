@@ -179,6 +179,8 @@ impl Planned {
             read_ahead: self.read_ahead,
             held: self.held,
             minor: self.number.map(|(_, minor)| minor),
+            // Made writable once for all devices of the volume.
+            volumes: Vec::new(),
         })
     }
 

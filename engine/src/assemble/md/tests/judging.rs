@@ -35,9 +35,23 @@ pub(super) fn few(readiness: &Readiness) -> bool {
     matches!(readiness, Readiness::TooFew(_))
 }
 
-/// A reshape that adds a member, with its data at a new place or not.
+/// A reshape of RAID 5 that adds a member, with its data at a new place or not.
 fn growing(new_offset: bool) -> Reshape {
-    Reshape { position: 100, level: 5, layout: 2, chunk: 65536, delta_disks: 1, new_offset, backwards: false }
+    Reshape { position: 384, level: 5, layout: 2, chunk: 65536, delta_disks: 1, new_offset, backwards: false }
+}
+
+/// All members of an array in the middle of this reshape.
+fn reshaped(level: i32, disks: u32, reshape: &Reshape) -> Vec<Superblock> {
+    let mut members = all(level, disks);
+    let slots = disks.saturating_add_signed(reshape.delta_disks.min(0).abs());
+    for slot in disks..slots {
+        members.push(member(level, disks, slot as u16));
+    }
+    for one in &mut members {
+        one.slots = "A".repeat(slots as usize);
+        one.reshape = Some(reshape.clone());
+    }
+    members
 }
 
 #[test]
@@ -234,16 +248,153 @@ fn a_journal_is_never_done_without() {
 
 #[test]
 fn what_is_not_for_an_initramfs() {
-    let reshape = growing(false);
-    let mut members = all(5, 4);
-    members.iter_mut().for_each(|one| one.reshape = Some(reshape.clone()));
-    assert!(matches!(judged(&members).0, Readiness::Refused(why) if why.contains("--backup-file")));
-    members.iter_mut().for_each(|one| one.reshape = Some(Reshape { new_offset: true, ..reshape.clone() }));
-    assert_eq!(judged(&members).0, Readiness::Complete, "the kernel goes on by itself");
     let mut members = all(1, 2);
     members.iter_mut().for_each(|one| one.nodes = 2);
     assert!(matches!(judged(&members).0, Readiness::Refused(why) if why.contains("cluster")));
     let hostile = Superblock { raid_disks: u32::MAX, ..member(1, 2, 0) };
     assert!(matches!(judged(&[hostile]).0, Readiness::Refused(_)));
     assert!(matches!(judged(&all(-4, 2)).0, Readiness::Refused(_)));
+}
+
+/// What is said of an interrupted reshape, nothing if the array is started.
+fn advice(level: i32, disks: u32, reshape: &Reshape) -> String {
+    match judged(&reshaped(level, disks, reshape)).0 {
+        Readiness::Complete => String::new(),
+        Readiness::Refused(why) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// From 3 to 4 members stripes of 256 and 384 sectors meet at 768, where mdadm's backup ends. From 6 to 8 they meet at 4480;
+/// the kernel would start from 2688 on.
+#[test]
+fn a_growth_goes_on_by_itself_beyond_its_critical_section() {
+    for (disks, delta, position, goes_on) in [
+        (4, 1, 0, false),
+        (4, 1, 384, false),
+        (4, 1, 768, true),
+        (4, 1, 384 * 1000, true),
+        (8, 2, 896, false),
+        (8, 2, 896 * 3, false),
+        (8, 2, 896 * 4, false),
+        (8, 2, 896 * 5, true),
+    ] {
+        let reshape = Reshape { position, delta_disks: delta, ..growing(false) };
+        let why = advice(5, disks, &reshape);
+        assert_eq!(why.is_empty(), goes_on, "{disks} by {delta} at {position}: {why}");
+        if !goes_on {
+            assert!(why.contains("near its start") && why.contains("copy on the new members"), "{why}");
+            assert!(why.contains("mdadm --assemble, and --backup-file=FILE if"), "{why}");
+        }
+        assert_eq!(advice(5, disks, &Reshape { new_offset: true, ..reshape }), "", "nothing is in the way");
+    }
+    // RAID 6 has a member less for data, and RAID 4 and 5 are no different.
+    let six = Reshape { position: 768, level: 6, ..growing(false) };
+    assert_eq!(advice(6, 5, &six), "");
+    assert!(advice(6, 5, &Reshape { position: 384, ..six }).contains("near its start"));
+    assert_eq!(advice(4, 4, &Reshape { position: 768, level: 4, ..growing(false) }), "");
+    // With larger chunks the first common boundary lies further on, and the kernel counts in the larger ones.
+    let larger = Reshape { chunk: 131_072, ..growing(false) };
+    assert!(advice(5, 4, &Reshape { position: 768, ..larger.clone() }).contains("near its start"));
+    assert_eq!(advice(5, 4, &Reshape { position: 1536, ..larger.clone() }), "");
+    assert!(
+        advice(5, 4, &Reshape { position: 1920, ..larger }).contains("sector 1920, where no stripe begins")
+    );
+}
+
+#[test]
+fn what_mdadm_has_to_back_up_is_left_to_it() {
+    let in_place = Reshape { position: 38400, delta_disks: 0, chunk: 131_072, ..growing(false) };
+    let why = advice(5, 4, &in_place);
+    assert!(
+        why.contains("in place") && why.contains("--backup-file=FILE, the file that it was begun with"),
+        "{why}"
+    );
+    assert_eq!(advice(5, 4, &Reshape { new_offset: true, ..in_place }), "");
+    // From 4 to 3 members: the critical section is what comes last, the start of the array.
+    for (position, unused) in [(256_000, true), (768, true), (512, false), (0, false)] {
+        let fewer = Reshape { position, delta_disks: -1, backwards: true, ..growing(false) };
+        let why = advice(5, 3, &fewer);
+        assert!(why.contains("fewer members") && why.contains("--backup-file=FILE"), "{why}");
+        assert_eq!(why.contains("an empty one"), unused, "{position}: {why}");
+        assert_eq!(advice(5, 3, &Reshape { new_offset: true, ..fewer }), "");
+    }
+}
+
+#[test]
+fn reshapes_that_the_kernel_does_not_know() {
+    let level = |level: i32| Reshape { level, new_offset: true, ..growing(true) };
+    assert!(advice(5, 4, &level(6)).contains("from level 5 to level 6"));
+    for old in [0, 1, -1] {
+        assert!(advice(old, 4, &level(old)).contains("knows none"), "{old}");
+    }
+    assert!(
+        advice(10, 4, &Reshape { new_offset: false, layout: 0x102, ..level(10) }).contains("where they are")
+    );
+    for delta in [4, 3, i32::MAX, 1000] {
+        assert!(
+            advice(5, 4, &Reshape { delta_disks: delta, ..level(5) }).contains("which cannot be"),
+            "{delta}"
+        );
+    }
+    for (chunk, position) in [(0, 768), (u64::MAX, 768), (65536, u64::MAX)] {
+        let hostile = Reshape { chunk, position, ..growing(false) };
+        assert!(!advice(5, 4, &hostile).is_empty(), "{hostile:?}");
+    }
+    let mut members = reshaped(5, 4, &growing(true));
+    members.iter_mut().for_each(|one| one.reshape = Some(Reshape { delta_disks: i32::MIN, ..growing(true) }));
+    assert!(matches!(judged(&members).0, Readiness::Refused(_)));
+}
+
+/// raid5.c, `raid5_calc_degraded`: new members are filled as the reshape comes along, others are rebuilt.
+#[test]
+fn who_counts_as_whole_during_a_reshape() {
+    let with = |level: i32, disks: u32, delta_disks: i32, rebuilding: &[usize], missing: &[usize]| {
+        let reshape =
+            Reshape { delta_disks, level, layout: if level == 10 { 0x102 } else { 2 }, ..growing(true) };
+        let mut members = reshaped(level, disks, &reshape);
+        rebuilding.iter().for_each(|slot| members[*slot].recovery_offset = Some(96));
+        let mut slot = 0;
+        members.retain(|_| {
+            slot += 1;
+            !missing.contains(&(slot - 1))
+        });
+        judged(&members).0
+    };
+    // From 3 to 4 members, slot 3 new.
+    assert_eq!(with(5, 4, 1, &[3], &[]), Readiness::Complete);
+    assert_eq!(with(5, 4, 1, &[3], &[0]), Readiness::Degraded, "one of the old ones may be missing");
+    assert!(few(&with(5, 4, 1, &[3], &[0, 1])));
+    assert_eq!(with(5, 4, 1, &[], &[3]), Readiness::Degraded, "or the new one");
+    assert!(few(&with(5, 4, 1, &[], &[0, 3])), "of what lies in the new shape two are missing");
+    assert_eq!(
+        with(5, 4, 1, &[0, 3], &[]),
+        Readiness::Complete,
+        "an old one that is rebuilt is missing in the old shape"
+    );
+    assert!(few(&with(5, 4, 1, &[0, 3], &[1])), "and may not be missing beside another");
+    // In place, whoever is rebuilt is not whole.
+    assert_eq!(with(5, 4, 0, &[1], &[]), Readiness::Complete);
+    assert!(few(&with(5, 4, 0, &[1], &[0])));
+    assert_eq!(with(6, 5, 0, &[1], &[0]), Readiness::Degraded);
+    assert!(few(&with(6, 5, 0, &[1, 2], &[0])));
+    // From 4 to 3 members, slot 3 leaves: a growth turned round, which had filled it.
+    assert_eq!(with(5, 3, -1, &[3], &[]), Readiness::Complete);
+    assert_eq!(with(5, 3, -1, &[3], &[0]), Readiness::Degraded);
+    assert!(few(&with(5, 3, -1, &[1], &[0])), "of what lies in the new shape two are missing");
+    // RAID 10 of 4 members has no copy of stripes whose members are both being rebuilt, in whichever shape.
+    assert_eq!(with(10, 4, 0, &[1], &[]), Readiness::Complete);
+    assert!(few(&with(10, 4, 0, &[1], &[0])));
+    assert!(few(&with(10, 6, 2, &[4, 5], &[])));
+    assert_eq!(with(10, 6, 2, &[5], &[0]), Readiness::Degraded);
+}
+
+#[test]
+fn redundancy_is_asked_of_each_shape_when_it_was_not_shut_down_cleanly() {
+    let mut members = reshaped(5, 4, &growing(true));
+    members[3].recovery_offset = Some(96);
+    members.iter_mut().for_each(|one| one.clean = false);
+    assert_eq!(judged(&members).0, Readiness::Complete, "nothing is missing in either");
+    members[0].recovery_offset = Some(96);
+    assert!(few(&judged(&members).0), "one of the old ones is being rebuilt");
 }
