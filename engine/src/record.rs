@@ -140,6 +140,7 @@ pub fn action(action: &Action) -> String {
             }
             &mut out
         }
+        Action::MessageDm(name, message) => out.word("message-dm").text(name).text(message),
         Action::ResumeDm(name, _) => out.word("resume-dm").text(name),
         Action::CheckPool((major, minor), _) => out.word("check-pool").word(&format!("{major}:{minor}")),
         Action::StartBcache(device, alone) => {

@@ -95,6 +95,7 @@ impl Boot {
             }
             Action::CreateDm(device) => self.submit_for(id, move || dm::create(&device)),
             Action::ReloadDm(device) => self.submit_for(id, move || dm::reload(&device)),
+            Action::MessageDm(name, message) => self.submit_for(id, move || dm::message(&name, &message)),
             Action::ResumeDm(name, read_ahead) => self.submit_for(id, move || dm::resume(&name, read_ahead)),
             Action::CheckPool(device, kind) => self.submit_for(id, move || dm::check_pool(device, kind)),
             Action::CreateKeyedDm(device, key) => {

@@ -220,6 +220,8 @@ fn defaults(config: &mut Config, keyword: &str, value: &str) -> Result<(), Compl
             };
         }
         "find_multipaths_timeout" => config.find_timeout = Some(value.parse().map_err(|_| BAD_VALUE)?),
+        "polling_interval" => config.polling = Some(value.parse().map_err(|_| BAD_VALUE)?),
+        "max_polling_interval" => config.longest_polling = Some(value.parse().map_err(|_| BAD_VALUE)?),
         "allow_usb_devices" => config.usb = yes(value)?,
         "partition_delimiter" => config.delimiter = Some(value.to_owned()),
         _ => return setting(&mut config.defaults, keyword, value),
@@ -259,9 +261,15 @@ fn setting(settings: &mut Settings, keyword: &str, value: &str) -> Result<(), Co
             settings.no_path_retry = match value {
                 "fail" | "0" => Some(Retry::Fail),
                 "queue" => Some(Retry::Queue),
-                number if number.parse::<u32>().is_ok() => Some(Retry::Queue),
-                _ => return Err(BAD_VALUE),
+                number => Some(Retry::Times(number.parse().map_err(|_| BAD_VALUE)?)),
             };
+        }
+        "flush_on_last_del" => {
+            settings.flush = Some(match value {
+                "always" | "yes" | "1" => true,
+                "unused" | "never" | "no" | "0" => false,
+                _ => return Err(BAD_VALUE),
+            });
         }
         "rr_min_io_rq" => settings.min_io = Some(value.parse().map_err(|_| BAD_VALUE)?),
         "rr_weight" => {
