@@ -6,6 +6,7 @@ use std::time::Duration;
 
 mod hardware;
 mod pattern;
+mod properties;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -82,6 +83,8 @@ pub struct Settings {
     pub min_io: Option<u32>,
     /// `rr_weight priorities`
     pub weighted: Option<bool>,
+    /// `skip_kpartx`: partitions are not mapped.
+    pub skip_partitions: Option<bool>,
     /// `user_friendly_names`
     pub friendly_names: Option<bool>,
     /// `alias`, only in a `multipath` section.
@@ -120,6 +123,8 @@ pub struct Filter {
     pub wwids: Patterns,
     /// `protocol`
     pub protocols: Patterns,
+    /// `property`
+    pub properties: Patterns,
     /// `device { vendor product }`
     pub devices: Vec<DevicePattern>,
 }
@@ -139,6 +144,8 @@ pub struct Disk<'a> {
     pub revision: &'a str,
     /// `scsi:fcp`, `scsi:iscsi`, `scsi:sas`, `scsi:unspec` and so on.
     pub protocol: &'a str,
+    /// It has a world-wide name: udev's `ID_WWN`.
+    pub wwn: bool,
 }
 
 /// All of it.
@@ -240,7 +247,8 @@ impl Config {
                     && array.vendor.as_ref().is_none_or(|vendor| vendor.is_in(disk.vendor))
             })
         };
-        (named(&no.devnodes, disk.name) && !named(&yes.devnodes, disk.name))
+        properties::is_blacklisted(disk, &no.properties, &yes.properties)
+            || (named(&no.devnodes, disk.name) && !named(&yes.devnodes, disk.name))
             || ((device(no) || never()) && !device(yes))
             || (named(&no.protocols, disk.protocol) && !named(&yes.protocols, disk.protocol))
             || (named(&no.wwids, disk.wwid) && !named(&yes.wwids, disk.wwid))

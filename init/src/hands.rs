@@ -148,7 +148,9 @@ impl Boot {
             }
             Action::SwitchRoot { init, args } => {
                 let volumes_on_md = self.volumes_on_md();
-                let request = handoff::Request { init, args, start: self.stamp, volumes_on_md };
+                let unpartitioned = self.engine.unpartitioned();
+                let request =
+                    handoff::Request { init, args, start: self.stamp, volumes_on_md, unpartitioned };
                 let latest = clock::now().after(LONGEST_MODULE);
                 self.departure = Some(Departure { id, request, latest });
             }

@@ -1,6 +1,6 @@
 //! The syntax of multipath.conf(5): a keyword with a value, or a section that ends with `}`, per line.
 
-use super::{Array, Config, Filter, Find, Grouping, Invertible, MOST, Pattern, Retry, Settings};
+use super::{Array, Config, Filter, Find, Grouping, Invertible, MOST, Pattern, Retry, Settings, properties};
 
 /// Remarks that are kept.
 const MOST_REMARKS: usize = 20;
@@ -153,12 +153,15 @@ fn set(config: &mut Config, inside: Section, keyword: &str, value: &str) -> Resu
                 "devnode" => &mut filter.devnodes,
                 "wwid" => &mut filter.wwids,
                 "protocol" => &mut filter.protocols,
-                // Every disk that has an id here has the properties that the built-in exception asks for.
-                "property" => return Ok(()),
+                "property" => &mut filter.properties,
                 _ => return Err(UNKNOWN),
             };
+            let one = invertible(value).ok_or(BAD_VALUE)?;
+            if keyword == "property" && !properties::is_known(&one) {
+                return Err("fits no property that is known without udev, and so no disk");
+            }
             if list.len() < MOST {
-                list.push(invertible(value).ok_or(BAD_VALUE)?);
+                list.push(one);
             }
             Ok(())
         }
@@ -280,7 +283,20 @@ fn setting(settings: &mut Settings, keyword: &str, value: &str) -> Result<(), Co
             });
         }
         "user_friendly_names" => settings.friendly_names = Some(yes(value)?),
-        "alias_prefix" | "failback" | "path_checker" | "checker" | "rr_min_io" | "uid_attribute" => {}
+        "skip_kpartx" => settings.skip_partitions = Some(yes(value)?),
+        // What would make another map and is not done here. ID_UID is that of DASD.
+        "uid_attribute" if value != "ID_UID" && value != "ID_SERIAL" => {
+            return Err("disks are told apart by ID_SERIAL");
+        }
+        "uid_attrs"
+            if value.split_whitespace().any(|one| one.starts_with("sd") && !one.ends_with(":ID_SERIAL")) =>
+        {
+            return Err("disks are told apart by ID_SERIAL");
+        }
+        "max_sectors_kb" if value != "0" => {
+            return Err("the limit of the paths is left as the kernel has set it");
+        }
+        "alias_prefix" | "failback" | "path_checker" | "checker" | "rr_min_io" => {}
         // All names of keywords look like this; a typing error there changes nothing here.
         _ if keyword.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') => {}
         _ => return Err(UNKNOWN),

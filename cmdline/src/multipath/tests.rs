@@ -59,7 +59,15 @@ multipaths {
 "#;
 
 fn disk(wwid: &str) -> Disk<'_> {
-    Disk { name: "sda", wwid, vendor: "IBM", product: "2145", revision: "0000", protocol: "scsi:fcp" }
+    Disk {
+        name: "sda",
+        wwid,
+        vendor: "IBM",
+        product: "2145",
+        revision: "0000",
+        protocol: "scsi:fcp",
+        wwn: false,
+    }
 }
 
 #[test]
@@ -168,6 +176,26 @@ fn odd_lines() {
         ]
     );
     assert_eq!(config.defaults.selector.as_deref(), Some("a \"b"));
+}
+
+#[test]
+fn what_would_make_another_map_is_not_passed_over() {
+    for (line, complaint) in [
+        ("skip_kpartx maybe", true),
+        ("skip_kpartx yes", false),
+        ("uid_attribute ID_WWN", true),
+        ("uid_attribute \"ID_SERIAL\"", false),
+        ("uid_attrs \"sd:ID_SERIAL dasd:ID_UID nvme:ID_WWN\"", false),
+        ("uid_attrs \"sd:ID_WWN\"", true),
+        ("max_sectors_kb 512", true),
+        ("max_sectors_kb 0", false),
+        ("polling_interval often", true),
+        ("flush_on_last_del sometimes", true),
+        ("no_path_retry never", true),
+    ] {
+        let (_, remarks) = Config::read([format!("defaults {{\n {line}\n}}\n").as_str()]);
+        assert_eq!(remarks.len(), usize::from(complaint), "{line}: {remarks:?}");
+    }
 }
 
 proptest! {

@@ -6,7 +6,7 @@ pub mod dm_partitions;
 mod luks;
 pub mod lvm;
 mod md;
-mod multipath;
+pub(crate) mod multipath;
 mod partitions;
 mod verity;
 

@@ -13,8 +13,9 @@ use cmdline::multipath::{Config, Find};
 use super::dm_partitions::DmPartitions;
 use super::{Assembler, Requests, View};
 use crate::command::{Action, DmDevice, Loudness};
-use crate::event::{CommandId, DevName, DeviceFacts, Failure, Outcome, ScsiFacts};
+use crate::event::{CommandId, DevName, DeviceFacts, DmFacts, Failure, Outcome, ScsiFacts};
 use crate::explain::{Node, State};
+use crate::image::ImageFacts;
 use crate::table::{Device, Table};
 use crate::time::Moment;
 use map::{MapPath, Patience};
@@ -63,6 +64,8 @@ struct Unit {
     verdict: Verdict,
     first_seen: Moment,
     map: Map,
+    /// `skip_kpartx`
+    skip_partitions: bool,
     /// Its paths have changed since the map was last thought about.
     changed: bool,
     /// The map was there.
@@ -120,6 +123,21 @@ fn candidates(table: &Table) -> impl Iterator<Item = MapPath<'_>> {
 fn mapped(table: &Table) -> BTreeSet<&str> {
     let uuids = table.iter().filter_map(|device| device.facts.dm.as_ref()?.uuid.strip_prefix("mpath-"));
     uuids.collect()
+}
+
+fn skips_partitions(config: &Config, path: MapPath<'_>) -> bool {
+    config.setting(map::disk(path.device, path.scsi), |all| all.skip_partitions).unwrap_or(false)
+}
+
+/// Numbers of the multipath devices whose partitions are not to be mapped.
+pub(crate) fn unpartitioned(image: &ImageFacts, table: &Table) -> Vec<(u32, u32)> {
+    let Some(config) = image.multipath.as_deref() else { return Vec::new() };
+    let maps = table.iter().filter_map(|map| {
+        let wwid = map.facts.dm.as_ref()?.uuid.strip_prefix("mpath-")?;
+        let path = candidates(table).find(|path| path.scsi.wwid == wwid)?;
+        skips_partitions(config, path).then_some((map.facts.major, map.facts.minor))
+    });
+    maps.collect()
 }
 
 /// Disks that something has which is not multipath, a mount included; a partition counts for its disk.
@@ -201,6 +219,7 @@ impl Multipath {
                     verdict: Verdict::No,
                     first_seen: view.now,
                     map: Map::None,
+                    skip_partitions: skips_partitions(config, path),
                     changed: true,
                     seen: false,
                     patience: Patience::default(),
@@ -341,7 +360,12 @@ impl Assembler for Multipath {
     fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
         let Some(config) = view.image.multipath.as_deref() else { return };
         let delimiter = config.delimiter.as_deref().unwrap_or(DELIMITER);
-        self.partitions.advance(view, requests, |dm| dm.uuid.starts_with("mpath-"), Some(delimiter));
+        let units = &self.units;
+        let has_partitions = |dm: &DmFacts| {
+            let wwid = dm.uuid.strip_prefix("mpath-");
+            wwid.is_some_and(|wwid| !units.get(wwid).is_some_and(|unit| unit.skip_partitions))
+        };
+        self.partitions.advance(view, requests, has_partitions, Some(delimiter));
         self.keep(true, view, requests);
     }
 
@@ -412,9 +436,17 @@ impl Assembler for Multipath {
             if let Some(node) = self.partitions.explain(device) {
                 return Some(node);
             }
-            let count = self.units.get(wwid).map_or(0, |unit| unit.paths.len());
+            let unit = self.units.get(wwid);
+            let count = unit.map_or(0, |unit| unit.paths.len());
             let state = if count > 1 { State::Seen } else { State::Waiting };
-            return Some(Node::new(state, format!("{} of {wwid}", paths(count))));
+            let table = device.content().is_some_and(|content| content.table.is_some());
+            let skipped = match unit {
+                Some(unit) if unit.skip_partitions && table => {
+                    "; its partitions are not mapped, because multipath.conf says skip_kpartx"
+                }
+                _ => "",
+            };
+            return Some(Node::new(state, format!("{} of {wwid}{skipped}", paths(count))));
         }
         let (wwid, unit) = self.unit_of(device)?;
         let count = paths(unit.paths.len());

@@ -32,6 +32,7 @@ pub(super) fn disk<'a>(device: &'a Device, scsi: &'a ScsiFacts) -> Disk<'a> {
         product: &scsi.product,
         revision: &scsi.revision,
         protocol: &scsi.protocol,
+        wwn: scsi.wwn,
     }
 }
 

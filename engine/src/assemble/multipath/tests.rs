@@ -310,6 +310,34 @@ fn a_path_that_comes_back_in_time_keeps_the_map_queueing() {
 }
 
 #[test]
+fn a_map_without_partitions() {
+    let device = format!("multipaths {{\n multipath {{\n wwid {WWID}\n skip_kpartx yes\n }}\n}}");
+    for (text, skipped) in [
+        ("defaults {\n skip_kpartx yes\n}", true),
+        ("defaults {\n skip_kpartx yes\n}\noverrides {\n skip_kpartx no\n}", false),
+        (&device, true),
+        ("", false),
+    ] {
+        let mut script = boot(text, &[WWID]);
+        script.add("sda", facts(0, scsi(WWID, "a")), Content::default());
+        script.answer(
+            |action| matches!(action, Action::CreateDm(_)),
+            Ok(Outcome::Made { major: 254, minor: 0 }),
+        );
+        let map = mapping(WWID, &format!("mpath-{WWID}"), &["sda"], 4 << 30);
+        let actions = script.add("dm-0", map, gpt(&[(1, "aaaa-1", None)]));
+        assert_eq!(created(&actions).is_empty(), skipped, "{text}");
+        assert_eq!(
+            script.engine.unpartitioned().as_slice(),
+            if skipped { &[(254, 0)][..] } else { &[] },
+            "{text}"
+        );
+        let text = script.engine.explain(Moment(script.now)).to_string();
+        assert_eq!(text.contains("says skip_kpartx"), skipped, "{text}");
+    }
+}
+
+#[test]
 fn what_is_taken_for_a_path() {
     let two = "defaults {\n find_multipaths yes\n}";
     let smart = "defaults {\n find_multipaths smart\n}";
