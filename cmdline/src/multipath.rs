@@ -2,8 +2,11 @@
 //! and the table of storage arrays that is built into them. NVMe and DASD are left out: the kernel has its own
 //! multipathing for both.
 
+use std::time::Duration;
+
 mod hardware;
 mod pattern;
+mod properties;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -33,8 +36,10 @@ pub enum Grouping {
 pub enum Retry {
     /// `fail`: I/O fails at once when no path is left.
     Fail,
-    /// `queue`, or a number of tries: I/O waits. Who counts the tries is multipathd.
+    /// `queue`: I/O waits.
     Queue,
+    /// A number: I/O waits for as many polling intervals.
+    Times(u32),
 }
 
 /// `find_multipaths`: which disks are taken for paths.
@@ -72,10 +77,14 @@ pub struct Settings {
     pub handler: Option<String>,
     /// `no_path_retry`
     pub no_path_retry: Option<Retry>,
+    /// `flush_on_last_del always`: I/O stops waiting when the last path is taken away.
+    pub flush: Option<bool>,
     /// `rr_min_io_rq`
     pub min_io: Option<u32>,
     /// `rr_weight priorities`
     pub weighted: Option<bool>,
+    /// `skip_kpartx`: partitions are not mapped.
+    pub skip_partitions: Option<bool>,
     /// `user_friendly_names`
     pub friendly_names: Option<bool>,
     /// `alias`, only in a `multipath` section.
@@ -114,6 +123,8 @@ pub struct Filter {
     pub wwids: Patterns,
     /// `protocol`
     pub protocols: Patterns,
+    /// `property`
+    pub properties: Patterns,
     /// `device { vendor product }`
     pub devices: Vec<DevicePattern>,
 }
@@ -133,6 +144,8 @@ pub struct Disk<'a> {
     pub revision: &'a str,
     /// `scsi:fcp`, `scsi:iscsi`, `scsi:sas`, `scsi:unspec` and so on.
     pub protocol: &'a str,
+    /// It has a world-wide name: udev's `ID_WWN`.
+    pub wwn: bool,
 }
 
 /// All of it.
@@ -150,6 +163,10 @@ pub struct Config {
     pub find: Find,
     /// `find_multipaths_timeout` in seconds; negative ones are for storage arrays that are known, others get one second.
     pub find_timeout: Option<i32>,
+    /// `polling_interval` in seconds.
+    pub polling: Option<u32>,
+    /// `max_polling_interval` in seconds.
+    pub longest_polling: Option<u32>,
     /// `allow_usb_devices`
     pub usb: bool,
     /// `partition_delimiter`
@@ -166,6 +183,8 @@ pub struct Config {
 
 /// `find_multipaths_timeout` when it is not set.
 const FIND_TIMEOUT: i32 = -10;
+/// `polling_interval` when it is not set.
+const POLLING: u32 = 5;
 
 impl Config {
     /// Reads configuration files in the order in which they are to be read; says what cannot be used, with the line.
@@ -228,7 +247,8 @@ impl Config {
                     && array.vendor.as_ref().is_none_or(|vendor| vendor.is_in(disk.vendor))
             })
         };
-        (named(&no.devnodes, disk.name) && !named(&yes.devnodes, disk.name))
+        properties::is_blacklisted(disk, &no.properties, &yes.properties)
+            || (named(&no.devnodes, disk.name) && !named(&yes.devnodes, disk.name))
             || ((device(no) || never()) && !device(yes))
             || (named(&no.protocols, disk.protocol) && !named(&yes.protocols, disk.protocol))
             || (named(&no.wwids, disk.wwid) && !named(&yes.wwids, disk.wwid))
@@ -268,6 +288,19 @@ impl Config {
         };
         let alias = self.setting(disk, |settings| settings.alias.clone());
         alias.or_else(bound).unwrap_or_else(|| disk.wwid.to_owned())
+    }
+
+    /// How long a map of this disk queues I/O without any path; `None` is for ever, or not at all.
+    #[must_use]
+    pub fn queues_for(&self, disk: Disk<'_>) -> Option<Duration> {
+        let Retry::Times(times) = self.setting(disk, |settings| settings.no_path_retry)? else { return None };
+        // As `_init_config` of their config.c.
+        let polling = match (self.polling, self.longest_polling.filter(|longest| *longest > 0)) {
+            (Some(polling), longest) => polling.min(longest.unwrap_or(polling)),
+            (None, Some(longest)) => (longest / 4).max(1),
+            (None, None) => POLLING,
+        };
+        Some(Duration::from_secs(u64::from(times).saturating_mul(polling.into())))
     }
 
     /// How many seconds a disk is kept for a second path in `smart` mode.

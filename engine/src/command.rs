@@ -146,6 +146,8 @@ pub enum Action {
     /// Give the device-mapper device of this name another table, without waiting for I/O that is under way; answer
     /// `Done` or `Failed`, with the old table in force.
     ReloadDm(DmDevice),
+    /// Send this message to the target of the device-mapper device of this name; answer `Done` or `Failed`.
+    MessageDm(String, String),
     /// Make a container of disks with external metadata and start its volumes; answer `Done` or `Failed`. What was
     /// started shows up as `Device` events.
     StartContainer(ContainerRequest),

@@ -152,6 +152,12 @@ impl Engine {
         &self.plan
     }
 
+    /// Numbers of the multipath devices whose partitions the real root is not to map either.
+    #[must_use]
+    pub fn unpartitioned(&self) -> Vec<(u32, u32)> {
+        assemble::multipath::unpartitioned(&self.image, &self.table)
+    }
+
     /// Why the boot stands still, if it has been stopped.
     #[must_use]
     pub fn stopped(&self) -> Option<&StopReason> {

@@ -140,6 +140,7 @@ pub fn action(action: &Action) -> String {
             }
             out.volumes(&device.volumes)
         }
+        Action::MessageDm(name, message) => out.word("message-dm").text(name).text(message),
         Action::ResumeDm(name, _) => out.word("resume-dm").text(name),
         Action::CheckPool((major, minor), _) => out.word("check-pool").word(&format!("{major}:{minor}")),
         Action::StartBcache(device, alone, volumes) => {
@@ -314,7 +315,8 @@ impl Words {
         let ScsiFacts { wwid, vendor, product, revision, place, protocol, .. } = facts;
         let (handler, access) = (facts.handler.as_deref(), facts.access.as_deref());
         let flag = |on, word| if on { word } else { "" };
-        let flags = [flag(facts.preferred, "p"), flag(facts.alua, "a"), flag(facts.running, "r")].concat();
+        let flags = [(facts.preferred, "p"), (facts.alua, "a"), (facts.running, "r"), (facts.wwn, "w")];
+        let flags = flags.map(|(on, word)| flag(on, word)).concat();
         let (handler, access) = (handler.unwrap_or_default(), access.unwrap_or_default());
         let texts = [wwid, vendor, product, revision, place, protocol, handler, access, &flags];
         self.values("scsi", &texts);

@@ -160,7 +160,9 @@ impl Table {
         let stale = device.facts.size != facts.size
             || device.facts.sector_size != facts.sector_size
             || device.facts.dm != facts.dm
-            || device.facts.md.is_some() != facts.md.is_some();
+            || device.facts.md.is_some() != facts.md.is_some()
+            // A multipath device that has a path again.
+            || (matches!(device.knowledge, Knowledge::Unreadable(_)) && device.facts.slaves != facts.slaves);
         device.facts = facts;
         if stale {
             device.knowledge = Knowledge::Unknown;

@@ -62,6 +62,8 @@ struct Paths {
     units: Vec<Unit>,
     /// What multipath.conf says of `find_multipaths`.
     find: &'static str,
+    /// And of `no_path_retry`.
+    retry: &'static str,
     /// Which unit holds root.
     root: usize,
     contents: BTreeMap<String, Content>,
@@ -99,6 +101,7 @@ impl Paths {
             disks: Vec::new(),
             units: Vec::new(),
             find: FINDS[rng.index(FINDS.len())],
+            retry: "fail",
             root: 0,
             contents: BTreeMap::new(),
             config: Box::default(),
@@ -111,6 +114,7 @@ impl Paths {
             let name = format!("vd{}", char::from(b'a' + rng.below(3) as u8));
             world.disks.push(Disk { store: name.clone(), name, arrival: Some(0), ..Disk::default() });
         }
+        world.retry = *rng.pick(&["fail", "1", "queue"]);
         world.write();
         world.config = Box::new(world.read_config());
         world
@@ -207,7 +211,8 @@ impl Paths {
     }
 
     fn read_config(&self) -> Config {
-        let mut text = format!("defaults {{\n find_multipaths {}\n}}\n", self.find);
+        let mut text =
+            format!("defaults {{\n find_multipaths {}\n no_path_retry {}\n}}\n", self.find, self.retry);
         for unit in self.units.iter().filter(|unit| unit.blacklisted) {
             text.push_str(&format!("blacklist {{\n wwid {}\n}}\n", unit.wwid));
         }

@@ -119,6 +119,20 @@ pub fn reload(device: &DmDevice) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
+/// Sends a message to the target that maps the first sector.
+///
+/// # Errors
+///
+/// What the kernel said; the log says so.
+pub fn message(name: &str, message: &str) -> Result<Outcome, Failure> {
+    let sent = DM::new().and_then(|dm| dm.target_msg(&DevId::Name(DmName::new(name)?), Some(0), message));
+    sent.map(|_| Outcome::Done).map_err(|error| {
+        let failure = refuse(&format!("send {message} to"), name, &error);
+        log::error!("{failure}");
+        failure
+    })
+}
+
 fn lines(targets: &[DmTarget]) -> Vec<(u64, u64, String, String)> {
     targets
         .iter()

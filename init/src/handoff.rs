@@ -48,6 +48,8 @@ pub struct Request {
     pub start: StartStamp,
     /// Numbers of MD devices that hold an LVM physical volume.
     pub volumes_on_md: Vec<(u32, u32)>,
+    /// Numbers of multipath devices whose partitions kpartx is not to map.
+    pub unpartitioned: Vec<(u32, u32)>,
 }
 
 /// Looks for the init of the mounted root without changing anything: `init=`, then `/sbin/init`.
@@ -79,7 +81,7 @@ pub fn run(request: &Request, consoles: &mut Consoles) -> Failure {
             "the root file system has /etc/initrd-release: systemd will take it for an initramfs; remove that file"
         );
     }
-    udev_db::seed(&request.volumes_on_md);
+    udev_db::seed(&request.volumes_on_md, &request.unpartitioned);
     leftovers::end();
     let stamp = if found.is_systemd { timestamps::serialize(request.start) } else { None };
     consoles.suspend();

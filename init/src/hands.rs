@@ -95,6 +95,7 @@ impl Boot {
             }
             Action::CreateDm(device) => self.submit_for(id, move || dm::create(&device)),
             Action::ReloadDm(device) => self.submit_for(id, move || dm::reload(&device)),
+            Action::MessageDm(name, message) => self.submit_for(id, move || dm::message(&name, &message)),
             Action::ResumeDm(name, read_ahead) => self.submit_for(id, move || dm::resume(&name, read_ahead)),
             Action::CheckPool(device, kind) => self.submit_for(id, move || dm::check_pool(device, kind)),
             Action::CreateKeyedDm(device, key) => {
@@ -147,7 +148,9 @@ impl Boot {
             }
             Action::SwitchRoot { init, args } => {
                 let volumes_on_md = self.volumes_on_md();
-                let request = handoff::Request { init, args, start: self.stamp, volumes_on_md };
+                let unpartitioned = self.engine.unpartitioned();
+                let request =
+                    handoff::Request { init, args, start: self.stamp, volumes_on_md, unpartitioned };
                 let latest = clock::now().after(LONGEST_MODULE);
                 self.departure = Some(Departure { id, request, latest });
             }

@@ -4,12 +4,13 @@ use engine::ScsiFacts;
 
 use crate::sysfs::Attributes;
 
-/// Reads the facts of a disk with this id (udev's `ID_SERIAL`) and this path below `/sys`.
-pub(crate) fn facts(wwid: String, link: &str, disk: &Attributes) -> ScsiFacts {
+/// Reads the facts of a disk with this id (udev's `ID_SERIAL`), with or without a world-wide name, and this path below `/sys`.
+pub(crate) fn facts(wwid: String, wwn: bool, link: &str, disk: &Attributes) -> ScsiFacts {
     let read = |name: &str| disk.read(name).map(|text| text.trim_end().to_owned()).unwrap_or_default();
     let set = |name: &str| Some(read(name)).filter(|text| !text.is_empty());
     ScsiFacts {
         wwid,
+        wwn,
         vendor: read("device/vendor"),
         product: read("device/model"),
         revision: read("device/rev"),

@@ -121,7 +121,8 @@ impl Sysfs {
         } else {
             let identity = by_id::identity(&name.0, &link, &directory, &self.root);
             if let Some(wwid) = identity.wwid.filter(|_| self.scsi && name.0.starts_with("sd")) {
-                facts.scsi = Some(Box::new(scsi::facts(wwid, &link, &directory)));
+                let wwn = identity.links.iter().any(|link| link.starts_with("wwn-"));
+                facts.scsi = Some(Box::new(scsi::facts(wwid, wwn, &link, &directory)));
             }
             facts.serial = identity.serial;
             facts.ids = identity.links;
@@ -406,6 +407,15 @@ mod tests {
             ..ScsiFacts::default()
         };
         assert_eq!(facts.scsi.as_deref(), Some(&expected));
+        tree.write(
+            &format!("{device}/vpd_pg83"),
+            b"\x00\x83\x00\x0c\x01\x03\x00\x08\x50\x01\x02\x03\x04\x05\x06\x07",
+        );
+        let named = Sysfs::below(&tree.0).with_scsi(true).facts(&"sda".into()).unwrap().unwrap();
+        assert_eq!(
+            named.scsi.map(|scsi| (scsi.wwn, scsi.wwid)),
+            Some((true, "35001020304050607".to_owned()))
+        );
         assert_eq!(facts.serial.as_deref(), Some("disk1"));
         assert_eq!(facts.path.as_deref(), Some("pci-0000:00:05.0-scsi-0:0:1:3"));
 

@@ -25,8 +25,11 @@ fn array(line: &str) -> Option<Array> {
             "undetected" => settings.detect_prio = Some(false),
             "round-robin" => settings.selector = Some("round-robin 0".to_owned()),
             "weighted" => (settings.weighted, settings.min_io) = (Some(true), Some(1)),
-            number if number.parse::<u32>().is_ok() => settings.no_path_retry = Some(Retry::Queue),
-            prio => settings.prio = Some(prio.to_owned()),
+            "flush" => settings.flush = Some(true),
+            word => match word.parse() {
+                Ok(times) => settings.no_path_retry = Some(Retry::Times(times)),
+                Err(_) => settings.prio = Some(word.to_owned()),
+            },
         }
     }
     let never = columns.next().and_then(Pattern::new);

@@ -1,6 +1,6 @@
 //! The syntax of multipath.conf(5): a keyword with a value, or a section that ends with `}`, per line.
 
-use super::{Array, Config, Filter, Find, Grouping, Invertible, MOST, Pattern, Retry, Settings};
+use super::{Array, Config, Filter, Find, Grouping, Invertible, MOST, Pattern, Retry, Settings, properties};
 
 /// Remarks that are kept.
 const MOST_REMARKS: usize = 20;
@@ -153,12 +153,15 @@ fn set(config: &mut Config, inside: Section, keyword: &str, value: &str) -> Resu
                 "devnode" => &mut filter.devnodes,
                 "wwid" => &mut filter.wwids,
                 "protocol" => &mut filter.protocols,
-                // Every disk that has an id here has the properties that the built-in exception asks for.
-                "property" => return Ok(()),
+                "property" => &mut filter.properties,
                 _ => return Err(UNKNOWN),
             };
+            let one = invertible(value).ok_or(BAD_VALUE)?;
+            if keyword == "property" && !properties::is_known(&one) {
+                return Err("fits no property that is known without udev, and so no disk");
+            }
             if list.len() < MOST {
-                list.push(invertible(value).ok_or(BAD_VALUE)?);
+                list.push(one);
             }
             Ok(())
         }
@@ -220,6 +223,8 @@ fn defaults(config: &mut Config, keyword: &str, value: &str) -> Result<(), Compl
             };
         }
         "find_multipaths_timeout" => config.find_timeout = Some(value.parse().map_err(|_| BAD_VALUE)?),
+        "polling_interval" => config.polling = Some(value.parse().map_err(|_| BAD_VALUE)?),
+        "max_polling_interval" => config.longest_polling = Some(value.parse().map_err(|_| BAD_VALUE)?),
         "allow_usb_devices" => config.usb = yes(value)?,
         "partition_delimiter" => config.delimiter = Some(value.to_owned()),
         _ => return setting(&mut config.defaults, keyword, value),
@@ -259,9 +264,15 @@ fn setting(settings: &mut Settings, keyword: &str, value: &str) -> Result<(), Co
             settings.no_path_retry = match value {
                 "fail" | "0" => Some(Retry::Fail),
                 "queue" => Some(Retry::Queue),
-                number if number.parse::<u32>().is_ok() => Some(Retry::Queue),
-                _ => return Err(BAD_VALUE),
+                number => Some(Retry::Times(number.parse().map_err(|_| BAD_VALUE)?)),
             };
+        }
+        "flush_on_last_del" => {
+            settings.flush = Some(match value {
+                "always" | "yes" | "1" => true,
+                "unused" | "never" | "no" | "0" => false,
+                _ => return Err(BAD_VALUE),
+            });
         }
         "rr_min_io_rq" => settings.min_io = Some(value.parse().map_err(|_| BAD_VALUE)?),
         "rr_weight" => {
@@ -272,7 +283,20 @@ fn setting(settings: &mut Settings, keyword: &str, value: &str) -> Result<(), Co
             });
         }
         "user_friendly_names" => settings.friendly_names = Some(yes(value)?),
-        "alias_prefix" | "failback" | "path_checker" | "checker" | "rr_min_io" | "uid_attribute" => {}
+        "skip_kpartx" => settings.skip_partitions = Some(yes(value)?),
+        // What would make another map and is not done here. ID_UID is that of DASD.
+        "uid_attribute" if value != "ID_UID" && value != "ID_SERIAL" => {
+            return Err("disks are told apart by ID_SERIAL");
+        }
+        "uid_attrs"
+            if value.split_whitespace().any(|one| one.starts_with("sd") && !one.ends_with(":ID_SERIAL")) =>
+        {
+            return Err("disks are told apart by ID_SERIAL");
+        }
+        "max_sectors_kb" if value != "0" => {
+            return Err("the limit of the paths is left as the kernel has set it");
+        }
+        "alias_prefix" | "failback" | "path_checker" | "checker" | "rr_min_io" => {}
         // All names of keywords look like this; a typing error there changes nothing here.
         _ if keyword.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') => {}
         _ => return Err(UNKNOWN),

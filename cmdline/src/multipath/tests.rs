@@ -10,7 +10,8 @@ defaults {
 	find_multipaths_timeout -7
 	path_selector "queue-length 0"
 	features "1 queue_if_no_path"
-	polling_interval 5
+	polling_interval 4
+	max_polling_interval 20
 	partition_delimiter "-p"
 }
 blacklist {
@@ -58,13 +59,21 @@ multipaths {
 "#;
 
 fn disk(wwid: &str) -> Disk<'_> {
-    Disk { name: "sda", wwid, vendor: "IBM", product: "2145", revision: "0000", protocol: "scsi:fcp" }
+    Disk {
+        name: "sda",
+        wwid,
+        vendor: "IBM",
+        product: "2145",
+        revision: "0000",
+        protocol: "scsi:fcp",
+        wwn: false,
+    }
 }
 
 #[test]
 fn a_whole_file() {
     let (config, remarks) = Config::read([FULL]);
-    assert_eq!(remarks, ["line 39, protocol: the keyword is not known here"]);
+    assert_eq!(remarks, ["line 40, protocol: the keyword is not known here"]);
     assert_eq!((config.find, config.find_timeout), (Find::Smart, Some(-7)));
     assert_eq!(config.delimiter.as_deref(), Some("-p"));
     let one = disk("360014055830e6b4");
@@ -90,6 +99,31 @@ fn a_whole_file() {
     ] {
         assert!(config.is_blacklisted(other), "{other:?}");
     }
+}
+
+#[test]
+fn how_long_a_map_without_paths_queues() {
+    for (text, seconds) in [
+        ("no_path_retry 12", Some(60)),
+        ("no_path_retry 12\n polling_interval 2", Some(24)),
+        ("no_path_retry 12\n polling_interval 9\n max_polling_interval 3", Some(36)),
+        ("no_path_retry 12\n max_polling_interval 40", Some(120)),
+        ("no_path_retry 12\n max_polling_interval 3", Some(12)),
+        ("no_path_retry 4294967295\n polling_interval 4294967295", Some(u64::from(u32::MAX).pow(2))),
+        ("no_path_retry queue", None),
+        ("no_path_retry 0", None),
+        ("", None),
+    ] {
+        let (config, remarks) = Config::read([format!("defaults {{\n {text}\n}}\n").as_str()]);
+        assert!(remarks.is_empty(), "{remarks:?}");
+        let about = Disk { vendor: "QEMU", product: "x", ..disk("3") };
+        assert_eq!(config.queues_for(about), seconds.map(Duration::from_secs), "{text}");
+    }
+    let (config, _) = Config::read([]);
+    let array = Disk { vendor: "3PARdata", product: "VV", ..disk("3") };
+    assert_eq!(config.queues_for(array), Some(Duration::from_secs(90)));
+    let flush = |disk| config.setting(disk, |all| all.flush);
+    assert_eq!((flush(Disk { vendor: "NETAPP", product: "LUN", ..array }), flush(array)), (Some(true), None));
 }
 
 #[test]
@@ -142,6 +176,26 @@ fn odd_lines() {
         ]
     );
     assert_eq!(config.defaults.selector.as_deref(), Some("a \"b"));
+}
+
+#[test]
+fn what_would_make_another_map_is_not_passed_over() {
+    for (line, complaint) in [
+        ("skip_kpartx maybe", true),
+        ("skip_kpartx yes", false),
+        ("uid_attribute ID_WWN", true),
+        ("uid_attribute \"ID_SERIAL\"", false),
+        ("uid_attrs \"sd:ID_SERIAL dasd:ID_UID nvme:ID_WWN\"", false),
+        ("uid_attrs \"sd:ID_WWN\"", true),
+        ("max_sectors_kb 512", true),
+        ("max_sectors_kb 0", false),
+        ("polling_interval often", true),
+        ("flush_on_last_del sometimes", true),
+        ("no_path_retry never", true),
+    ] {
+        let (_, remarks) = Config::read([format!("defaults {{\n {line}\n}}\n").as_str()]);
+        assert_eq!(remarks.len(), usize::from(complaint), "{line}: {remarks:?}");
+    }
 }
 
 proptest! {

@@ -223,7 +223,7 @@ impl Assembler for Luks {
         if !view.plan.luks.enabled {
             return;
         }
-        self.finish(requests);
+        self.finish(view, requests);
         self.choose(view, requests);
         while self.attempt(view, requests) {}
         self.ask(view, requests);
@@ -471,15 +471,15 @@ impl Assembler for Luks {
         if missing { Hold::Missing } else { Hold::No }
     }
 
-    fn wind_up(&mut self, _view: View<'_>, requests: &mut Requests<'_>) {
-        self.finish(requests);
+    fn wind_up(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
+        self.finish(view, requests);
         for container in self.containers.values_mut().filter(|one| one.keysource && one.state == State::Open)
         {
             container.state = State::Closing(requests.ask(Action::RemoveDm(container.name.clone())));
         }
     }
 
-    fn finish(&mut self, requests: &mut Requests<'_>) {
+    fn finish(&mut self, _view: View<'_>, requests: &mut Requests<'_>) {
         for (loudness, remark) in self.unsaid.drain(..) {
             requests.ask(Action::Say(loudness, remark));
         }

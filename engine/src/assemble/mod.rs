@@ -6,7 +6,7 @@ pub mod dm_partitions;
 mod luks;
 pub mod lvm;
 mod md;
-mod multipath;
+pub(crate) mod multipath;
 mod partitions;
 mod verity;
 
@@ -93,8 +93,8 @@ pub trait Assembler {
 
     /// Goes on with what was begun and must not be left half made, and begins nothing: root is found. Called in place of
     /// [`Self::advance`] then.
-    fn finish(&mut self, requests: &mut Requests<'_>) {
-        let _ = requests;
+    fn finish(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
+        let _ = (view, requests);
     }
 
     /// Takes the answer to a request of this assembler; returns whether it was one.

@@ -12,12 +12,13 @@ use cmdline::multipath::{Config, Find};
 
 use super::dm_partitions::DmPartitions;
 use super::{Assembler, Requests, View};
-use crate::command::{Action, DmDevice};
-use crate::event::{CommandId, DevName, DeviceFacts, Failure, Outcome, ScsiFacts};
+use crate::command::{Action, DmDevice, Loudness};
+use crate::event::{CommandId, DevName, DeviceFacts, DmFacts, Failure, Outcome, ScsiFacts};
 use crate::explain::{Node, State};
+use crate::image::ImageFacts;
 use crate::table::{Device, Table};
 use crate::time::Moment;
-use map::MapPath;
+use map::{MapPath, Patience};
 
 mod map;
 #[cfg(test)]
@@ -63,10 +64,27 @@ struct Unit {
     verdict: Verdict,
     first_seen: Moment,
     map: Map,
+    /// `skip_kpartx`
+    skip_partitions: bool,
     /// Its paths have changed since the map was last thought about.
     changed: bool,
     /// The map was there.
     seen: bool,
+    /// How long the map queues I/O without a path, as it was last loaded.
+    patience: Patience,
+    queueing: Queueing,
+}
+
+/// What becomes of I/O when a map that queues has no path: the kernel would keep it for ever, and multipathd, who ends
+/// that (structs_vec.c: `enter_recovery_mode`; main.c: `retry_count_tick`), is not there yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Queueing {
+    /// There is a path, or nothing is to end.
+    Usual,
+    Until(Moment),
+    Ending(CommandId),
+    /// I/O fails; the next table queues again.
+    Ended,
 }
 
 /// Whether a unit is multipath.
@@ -107,6 +125,21 @@ fn mapped(table: &Table) -> BTreeSet<&str> {
     uuids.collect()
 }
 
+fn skips_partitions(config: &Config, path: MapPath<'_>) -> bool {
+    config.setting(map::disk(path.device, path.scsi), |all| all.skip_partitions).unwrap_or(false)
+}
+
+/// Numbers of the multipath devices whose partitions are not to be mapped.
+pub(crate) fn unpartitioned(image: &ImageFacts, table: &Table) -> Vec<(u32, u32)> {
+    let Some(config) = image.multipath.as_deref() else { return Vec::new() };
+    let maps = table.iter().filter_map(|map| {
+        let wwid = map.facts.dm.as_ref()?.uuid.strip_prefix("mpath-")?;
+        let path = candidates(table).find(|path| path.scsi.wwid == wwid)?;
+        skips_partitions(config, path).then_some((map.facts.major, map.facts.minor))
+    });
+    maps.collect()
+}
+
 /// Disks that something has which is not multipath, a mount included; a partition counts for its disk.
 fn in_use(view: View<'_>) -> BTreeSet<&DevName> {
     let table = view.table;
@@ -115,6 +148,46 @@ fn in_use(view: View<'_>) -> BTreeSet<&DevName> {
         .filter(|device| device.facts.dm.as_ref().is_none_or(|dm| !dm.uuid.starts_with("mpath-")));
     let used = foreign.flat_map(|device| &device.facts.slaves).chain(view.goal).chain(view.mounted);
     used.map(|name| table.get(name).and_then(|device| device.facts.parent.as_ref()).unwrap_or(name)).collect()
+}
+
+impl Unit {
+    /// Ends the queueing of a map that has had no path for too long.
+    fn end_queueing(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
+        let Map::Made(map) = &self.map else { return };
+        let runs = |name: &DevName| {
+            let device = view.table.get(name);
+            device.and_then(|device| device.facts.scsi.as_deref()).is_some_and(|scsi| scsi.running)
+        };
+        if self.paths.iter().any(runs) {
+            if let Queueing::Until(_) = self.queueing {
+                self.queueing = Queueing::Usual;
+            }
+            return;
+        }
+        let flush = self.patience.flush && self.paths.is_empty();
+        let name = &map.name;
+        let mut say = |text| requests.ask(Action::Say(Loudness::Warning, text));
+        if let (Queueing::Usual, Some(limit), false) = (self.queueing, self.patience.queues_for, flush) {
+            self.queueing = Queueing::Until(view.now.after(limit));
+            let seconds = limit.as_secs();
+            say(format!(
+                "{name} has no path left: what is read or written waits for one, {seconds} s at most"
+            ));
+        }
+        let (over, setting) = match self.queueing {
+            Queueing::Usual | Queueing::Until(_) if flush => (true, "flush_on_last_del"),
+            Queueing::Until(until) => (view.now >= until, "no_path_retry"),
+            _ => (false, ""),
+        };
+        if over {
+            say(format!(
+                "{name} has no path left: from now on what is read or written fails, as {setting} says. Look after cables, \
+                 zoning and the storage array; a path that comes back is used again"
+            ));
+            let message = Action::MessageDm(name.clone(), "fail_if_no_path".to_owned());
+            self.queueing = Queueing::Ending(requests.ask(message));
+        }
+    }
 }
 
 impl Multipath {
@@ -146,8 +219,11 @@ impl Multipath {
                     verdict: Verdict::No,
                     first_seen: view.now,
                     map: Map::None,
+                    skip_partitions: skips_partitions(config, path),
                     changed: true,
                     seen: false,
+                    patience: Patience::default(),
+                    queueing: Queueing::Usual,
                 });
                 unit.changed |= unit.paths.insert(device.name.clone());
             }
@@ -198,12 +274,59 @@ impl Multipath {
     }
 
     /// The map as it should be loaded now.
-    fn wanted(config: &Config, table: &Table, unit: &Unit) -> Option<DmDevice> {
+    fn wanted(config: &Config, table: &Table, unit: &Unit) -> Option<(DmDevice, Patience)> {
         let devices = unit.paths.iter().filter_map(|name| table.get(name));
         let paths: Vec<MapPath<'_>> = devices
             .filter_map(|device| Some(MapPath { device, scsi: device.facts.scsi.as_deref()? }))
             .collect();
         map::build(config, &paths)
+    }
+
+    /// Has the maps made and changed; with root found only those changed that are there.
+    fn keep(&mut self, begin: bool, view: View<'_>, requests: &mut Requests<'_>) {
+        let Some(config) = view.image.multipath.as_deref() else { return };
+        let settled = view.calm || view.stuck;
+        let mapped = mapped(view.table);
+        for (wwid, unit) in &mut self.units {
+            let there = mapped.contains(wwid.as_str());
+            if unit.seen && !there && matches!(unit.map, Map::Made(_)) {
+                // Somebody has removed it.
+                unit.map = Map::None;
+                unit.queueing = Queueing::Usual;
+            }
+            unit.seen = there;
+            unit.end_queueing(view, requests);
+            let due = match &unit.map {
+                Map::None => begin && settled && !there,
+                Map::Ready => begin,
+                // A message on its way must not come after the table that makes it void.
+                Map::Made(_) => unit.changed && !matches!(unit.queueing, Queueing::Ending(_)),
+                Map::Failed(..) => begin && unit.changed,
+                _ => false,
+            };
+            if unit.verdict != Verdict::Yes || !due {
+                continue;
+            }
+            unit.changed = false;
+            let Some((wanted, patience)) = Multipath::wanted(config, view.table, unit) else { continue };
+            unit.patience = patience;
+            match &unit.map {
+                Map::None => {
+                    let id = requests.ask(Action::LoadModules(map::modules(&wanted)));
+                    unit.map = Map::Loading(id);
+                }
+                Map::Made(loaded) if *loaded != wanted || unit.queueing == Queueing::Ended => {
+                    let id = requests.ask(Action::ReloadDm(wanted.clone()));
+                    unit.map = Map::Changing(id, wanted);
+                    unit.queueing = Queueing::Usual;
+                }
+                Map::Made(_) => {}
+                _ => {
+                    let id = requests.ask(Action::CreateDm(wanted.clone()));
+                    unit.map = Map::Making(id, wanted);
+                }
+            }
+        }
     }
 
     fn unit_of(&self, device: &Device) -> Option<(&String, &Unit)> {
@@ -237,46 +360,25 @@ impl Assembler for Multipath {
     fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
         let Some(config) = view.image.multipath.as_deref() else { return };
         let delimiter = config.delimiter.as_deref().unwrap_or(DELIMITER);
-        self.partitions.advance(view, requests, |dm| dm.uuid.starts_with("mpath-"), Some(delimiter));
-        let settled = view.calm || view.stuck;
-        let mapped = mapped(view.table);
-        for (wwid, unit) in &mut self.units {
-            let there = mapped.contains(wwid.as_str());
-            if unit.seen && !there && matches!(unit.map, Map::Made(_)) {
-                // Somebody has removed it.
-                unit.map = Map::None;
-            }
-            unit.seen = there;
-            let due = match &unit.map {
-                Map::None => settled && !there,
-                Map::Ready => true,
-                Map::Made(_) | Map::Failed(..) => unit.changed,
-                _ => false,
-            };
-            if unit.verdict != Verdict::Yes || !due {
-                continue;
-            }
-            unit.changed = false;
-            let Some(wanted) = Multipath::wanted(config, view.table, unit) else { continue };
-            match &unit.map {
-                Map::None => {
-                    let id = requests.ask(Action::LoadModules(map::modules(&wanted)));
-                    unit.map = Map::Loading(id);
-                }
-                Map::Made(loaded) if *loaded != wanted => {
-                    let id = requests.ask(Action::ReloadDm(wanted.clone()));
-                    unit.map = Map::Changing(id, wanted);
-                }
-                Map::Made(_) => {}
-                _ => {
-                    let id = requests.ask(Action::CreateDm(wanted.clone()));
-                    unit.map = Map::Making(id, wanted);
-                }
-            }
-        }
+        let units = &self.units;
+        let has_partitions = |dm: &DmFacts| {
+            let wwid = dm.uuid.strip_prefix("mpath-");
+            wwid.is_some_and(|wwid| !units.get(wwid).is_some_and(|unit| unit.skip_partitions))
+        };
+        self.partitions.advance(view, requests, has_partitions, Some(delimiter));
+        self.keep(true, view, requests);
+    }
+
+    /// While root is being mounted its paths may go and come.
+    fn finish(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
+        self.keep(false, view, requests);
     }
 
     fn answer(&mut self, _view: View<'_>, id: CommandId, result: &Result<Outcome, Failure>) -> bool {
+        if let Some(unit) = self.units.values_mut().find(|unit| unit.queueing == Queueing::Ending(id)) {
+            unit.queueing = Queueing::Ended;
+            return true;
+        }
         let asked = |unit: &&mut Unit| match &unit.map {
             Map::Loading(asked) | Map::Making(asked, _) | Map::Changing(asked, _) => *asked == id,
             _ => false,
@@ -317,11 +419,16 @@ impl Assembler for Multipath {
 
     fn is_busy(&self) -> bool {
         let busy = |map: &Map| matches!(map, Map::Loading(_) | Map::Making(..) | Map::Changing(..));
-        self.partitions.is_busy() || self.units.values().any(|unit| busy(&unit.map))
+        let ending = |unit: &Unit| matches!(unit.queueing, Queueing::Ending(_));
+        self.partitions.is_busy() || self.units.values().any(|unit| busy(&unit.map) || ending(unit))
     }
 
     fn deadline(&self) -> Option<Moment> {
-        self.wake
+        let until = self.units.values().filter_map(|unit| match unit.queueing {
+            Queueing::Until(until) => Some(until),
+            _ => None,
+        });
+        until.chain(self.wake).min()
     }
 
     fn explain(&self, view: View<'_>, device: &Device) -> Option<Node> {
@@ -329,9 +436,17 @@ impl Assembler for Multipath {
             if let Some(node) = self.partitions.explain(device) {
                 return Some(node);
             }
-            let count = self.units.get(wwid).map_or(0, |unit| unit.paths.len());
+            let unit = self.units.get(wwid);
+            let count = unit.map_or(0, |unit| unit.paths.len());
             let state = if count > 1 { State::Seen } else { State::Waiting };
-            return Some(Node::new(state, format!("{} of {wwid}", paths(count))));
+            let table = device.content().is_some_and(|content| content.table.is_some());
+            let skipped = match unit {
+                Some(unit) if unit.skip_partitions && table => {
+                    "; its partitions are not mapped, because multipath.conf says skip_kpartx"
+                }
+                _ => "",
+            };
+            return Some(Node::new(state, format!("{} of {wwid}{skipped}", paths(count))));
         }
         let (wwid, unit) = self.unit_of(device)?;
         let count = paths(unit.paths.len());

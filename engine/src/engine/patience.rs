@@ -19,8 +19,8 @@ impl Engine {
             return None;
         }
         let mut deadlines = Vec::with_capacity(8);
+        deadlines.extend(self.assemblers.iter().filter_map(|one| one.deadline()));
         if self.goal.stage == Stage::Wanted {
-            deadlines.extend(self.assemblers.iter().filter_map(|one| one.deadline()));
             deadlines.push(self.last_change.after(QUIET));
             deadlines.push(self.last_change.after(LAST_HOPE));
             deadlines.push(self.last_change.after(STALLED));

@@ -3,7 +3,7 @@
 use cmdline::plan::BreakPoint;
 
 use super::{Actions, Engine, LAST_HOPE};
-use crate::assemble::Requests;
+use crate::assemble::{Assembler, Requests, View};
 use crate::command::{Action, Loudness, Mountpoint};
 use crate::event::{DevName, Failure};
 use crate::matching;
@@ -92,13 +92,7 @@ impl Engine {
             if self.turn_to_usr(actions) {
                 return self.pursue(now, actions);
             }
-            let mut assemblers = std::mem::take(&mut self.assemblers);
-            let mut next = self.next_command;
-            let view = self.view(now);
-            let mut requests = Requests { next: &mut next, actions };
-            assemblers.iter_mut().for_each(|one| one.wind_up(view, &mut requests));
-            self.next_command = next;
-            self.assemblers = assemblers;
+            self.each(now, actions, |one, view, requests| one.wind_up(view, requests));
             // A mapping that is half made must not be left behind.
             if self.is_finishing()
                 || self.goal.handover_failure.is_some()
@@ -112,6 +106,21 @@ impl Engine {
             let id = self.ask(actions, action);
             self.goal.stage = Stage::Switching(id, name);
         }
+    }
+
+    fn each(
+        &mut self,
+        now: Moment,
+        actions: &mut Actions,
+        call: fn(&mut dyn Assembler, View<'_>, &mut Requests<'_>),
+    ) {
+        let mut assemblers = std::mem::take(&mut self.assemblers);
+        let mut next = self.next_command;
+        let view = self.view(now);
+        let mut requests = Requests { next: &mut next, actions };
+        assemblers.iter_mut().for_each(|one| call(one.as_mut(), view, &mut requests));
+        self.next_command = next;
+        self.assemblers = assemblers;
     }
 
     /// Once root is mounted: makes a `/usr` of its own the goal. Most roots need theirs to be handed over to.
@@ -230,10 +239,11 @@ impl Engine {
     }
 
     pub(super) fn assemble(&mut self, now: Moment, actions: &mut Actions) {
-        if self.goal.stage != Stage::Wanted {
-            let mut requests = Requests { next: &mut self.next_command, actions };
-            self.assemblers.iter_mut().for_each(|one| one.finish(&mut requests));
+        if matches!(self.goal.stage, Stage::Switching(..)) {
             return;
+        }
+        if self.goal.stage != Stage::Wanted {
+            return self.each(now, actions, |one, view, requests| one.finish(view, requests));
         }
         if !self.has_usable_spec() {
             return;

@@ -5,6 +5,8 @@
 pub struct ScsiFacts {
     /// World-wide id as udev's `ID_SERIAL`; empty when the disk has none.
     pub wwid: String,
+    /// It has a world-wide name (NAA).
+    pub wwn: bool,
     /// INQUIRY's vendor, without white space at the end; the next two likewise.
     pub vendor: String,
     /// INQUIRY's product.

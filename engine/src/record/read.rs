@@ -126,9 +126,10 @@ fn facts<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<DeviceFacts> {
                 let [wwid, vendor, product, revision, place, protocol, handler, access, flags] =
                     fields(value)?;
                 let (handler, access) = (filled(handler), filled(access));
-                let [preferred, alua, running] = ['p', 'a', 'r'].map(|flag| flags.contains(flag));
+                let [preferred, alua, running, wwn] = ['p', 'a', 'r', 'w'].map(|flag| flags.contains(flag));
                 let scsi = ScsiFacts {
                     wwid,
+                    wwn,
                     vendor,
                     product,
                     revision,

@@ -78,6 +78,7 @@ proptest! {
                 handler: (minor % 3 == 0).then(|| "alua".to_owned()),
                 preferred: minor % 2 == 0,
                 running: minor % 5 == 0,
+                wwn: minor % 7 == 0,
                 ..ScsiFacts::default()
             })),
             queue: (minor % 2 == 0).then_some(QueueFacts { read_ahead: minor, dax: minor % 3 == 0 }),

@@ -326,7 +326,9 @@ impl<'a> Kernel<'a> {
                 }
                 self.check_table(device)
             }
-            Action::ResumeDm(name, _) | Action::RemoveDm(name) if self.mapping(name).is_none() => {
+            Action::ResumeDm(name, _) | Action::RemoveDm(name) | Action::MessageDm(name, _)
+                if self.mapping(name).is_none() =>
+            {
                 Err(format!("{name} is not there: {action:?}"))
             }
             Action::SwitchRoot { .. } => {
@@ -388,6 +390,7 @@ impl<'a> Kernel<'a> {
             Action::CreateDm(_)
             | Action::CreateKeyedDm(..)
             | Action::ReloadDm(_)
+            | Action::MessageDm(..)
             | Action::ResumeDm(..)
             | Action::RemoveDm(_)
             | Action::CheckPool(..)

@@ -28,6 +28,10 @@ const DM_RECORD: &[u8] = b"E:DM_UDEV_PRIMARY_SOURCE_FLAG=1\n";
 /// The same for a multipath device: `11-dm-mpath.rules` of multipath-tools keep one that was ready.
 const MULTIPATH_RECORD: &[u8] = b"E:DM_UDEV_PRIMARY_SOURCE_FLAG=1\nE:MPATH_DEVICE_READY=1\n";
 
+/// The same with multipath-tools' flag for `skip_kpartx`, which kpartx.rules take from here.
+const UNPARTITIONED_RECORD: &[u8] =
+    b"E:DM_SUBSYSTEM_UDEV_FLAG1=1\nE:DM_UDEV_PRIMARY_SOURCE_FLAG=1\nE:MPATH_DEVICE_READY=1\n";
+
 /// The same for a part of a logical volume. Debian 13's rules keep one of the flags under another name.
 const PART_RECORD: &[u8] = b"E:DM_COOKIE_DISABLE_OTHER_RULES_FLAG=1\n\
     E:DM_UDEV_DISABLE_DISK_RULES_FLAG=1\n\
@@ -39,8 +43,9 @@ const PART_RECORD: &[u8] = b"E:DM_COOKIE_DISABLE_OTHER_RULES_FLAG=1\n\
 const MD_RECORD: &[u8] = b"E:LVM_MD_PV_ACTIVATED=1\n";
 
 /// Writes a record for every live device-mapper device, and for these MD devices, which hold LVM physical volumes;
-/// problems are logged, since the boot can go on without.
-pub fn seed(volumes_on_md: &[(u32, u32)]) {
+/// problems are logged, since the boot can go on without. `unpartitioned` are multipath devices that are to have no
+/// partitions.
+pub fn seed(volumes_on_md: &[(u32, u32)], unpartitioned: &[(u32, u32)]) {
     for (major, minor) in volumes_on_md {
         if let Err(error) = write_record(*major, *minor, MD_RECORD) {
             log::warn!(
@@ -63,6 +68,9 @@ pub fn seed(volumes_on_md: &[(u32, u32)]) {
                 let facts = DmFacts { name: name.to_string(), uuid };
                 let record = match facts.is_part_of_lv() {
                     true => PART_RECORD,
+                    false if multipath && unpartitioned.contains(&(device.major, device.minor)) => {
+                        UNPARTITIONED_RECORD
+                    }
                     false if multipath => MULTIPATH_RECORD,
                     false => DM_RECORD,
                 };

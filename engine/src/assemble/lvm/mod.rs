@@ -337,7 +337,7 @@ impl Assembler for Lvm {
         {}
     }
 
-    fn finish(&mut self, requests: &mut Requests<'_>) {
+    fn finish(&mut self, _view: View<'_>, requests: &mut Requests<'_>) {
         self.work(requests);
     }
 

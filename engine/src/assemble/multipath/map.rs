@@ -3,6 +3,7 @@
 //! Source: libmultipath's propsel.c (what holds), pgpolicies.c and switchgroup.c (groups), dmparser.c (the text).
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use cmdline::multipath::{Config, Disk, Grouping, Retry};
 
@@ -31,6 +32,7 @@ pub(super) fn disk<'a>(device: &'a Device, scsi: &'a ScsiFacts) -> Disk<'a> {
         product: &scsi.product,
         revision: &scsi.revision,
         protocol: &scsi.protocol,
+        wwn: scsi.wwn,
     }
 }
 
@@ -43,6 +45,15 @@ struct Priority {
     known: bool,
 }
 
+/// When a map that queues I/O although it has no path stops doing so.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Patience {
+    /// `no_path_retry` polling intervals.
+    pub(super) queues_for: Option<Duration>,
+    /// At once, when the last path is taken away.
+    pub(super) flush: bool,
+}
+
 struct Group<'a> {
     paths: Vec<(MapPath<'a>, u32)>,
     priority: u32,
@@ -50,7 +61,7 @@ struct Group<'a> {
 }
 
 /// The device that the paths make, all of one unit; `None` without paths. Paths of another size are left out.
-pub(super) fn build(config: &Config, paths: &[MapPath<'_>]) -> Option<DmDevice> {
+pub(super) fn build(config: &Config, paths: &[MapPath<'_>]) -> Option<(DmDevice, Patience)> {
     let mut paths = paths.to_vec();
     // libudev's order: name by name.
     paths.sort_by(|one, other| one.scsi.place.split('/').cmp(other.scsi.place.split('/')));
@@ -93,13 +104,16 @@ pub(super) fn build(config: &Config, paths: &[MapPath<'_>]) -> Option<DmDevice> 
     }
     let length = size.checked_div(SECTOR)?;
     let target = DmTarget { start: 0, length, kind: "multipath".to_owned(), params };
-    Some(DmDevice {
+    let map = DmDevice {
         name: config.name(about),
         uuid: format!("mpath-{}", first.scsi.wwid),
         targets: vec![target],
         read_only: paths.iter().any(|path| path.device.facts.read_only),
         ..DmDevice::default()
-    })
+    };
+    let queues = map.targets.iter().any(|target| target.params.contains(QUEUE));
+    let flush = queues && config.setting(about, |all| all.flush).unwrap_or(false);
+    Some((map, Patience { queues_for: config.queues_for(about), flush }))
 }
 
 /// The modules that the table needs: the target, the selector, the device handler.
@@ -191,7 +205,7 @@ fn best(groups: &[Group<'_>]) -> usize {
 /// handlers without being told since 4.3.
 fn features(text: &str, retry: Option<Retry>) -> String {
     let mut words: Vec<&str> = text.split_whitespace().skip(1).collect();
-    let queue = retry.map_or(words.contains(&QUEUE), |retry| retry == Retry::Queue);
+    let queue = retry.map_or(words.contains(&QUEUE), |retry| retry != Retry::Fail);
     words.retain(|word| !matches!(*word, QUEUE | "retain_attached_hw_handler"));
     if queue {
         words.push(QUEUE);

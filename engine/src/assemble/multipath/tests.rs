@@ -3,7 +3,7 @@ use ondisk::{Content, Kind};
 
 use super::map;
 use super::*;
-use crate::command::DmTarget;
+use crate::command::{DmTarget, Loudness};
 use crate::event::{DmFacts, Event};
 use crate::image::ImageFacts;
 use crate::script::{Script, content, gpt, is_mount, plan, uuid};
@@ -50,7 +50,7 @@ fn params(text: &str, paths: &[ScsiFacts]) -> String {
         table.update(Moment(0), &name, facts(number * 16, scsi.clone()));
     }
     let paths: Vec<MapPath<'_>> = candidates(&table).collect();
-    let built = map::build(&config, &paths).expect("a map");
+    let (built, _) = map::build(&config, &paths).expect("a map");
     let [DmTarget { start: 0, length, kind, params }] = &built.targets[..] else { panic!("{built:?}") };
     assert_eq!((*length, kind.as_str()), (1 << 21, "multipath"));
     params.clone()
@@ -196,6 +196,145 @@ fn root_on_a_partition_of_a_unit_with_two_paths() {
         assert!(device.links.contains(&link), "{link} in {:?}", device.links);
     }
     assert_eq!(script.engine.root_device(), Some(&"dm-1".into()));
+}
+
+/// A map of `sda`, whose root was found, and is being mounted if `mounting`.
+fn one_path(text: &str, mounting: bool) -> Script {
+    let mut script = boot(text, &[WWID]);
+    script.add("sda", facts(0, scsi(WWID, "a")), Content::default());
+    script.answer(|action| matches!(action, Action::CreateDm(_)), Ok(Outcome::Made { major: 254, minor: 0 }));
+    let map = mapping("yellow", &format!("mpath-{WWID}"), &["sda"], 1 << 30);
+    let actions =
+        script.add("dm-0", map, if mounting { content(Kind::Ext4, ROOT) } else { Content::default() });
+    assert_eq!(actions.iter().any(is_mount), mounting);
+    script
+}
+
+fn messages<'a>(actions: &'a [Action]) -> Vec<&'a str> {
+    let text =
+        |action: &'a Action| if let Action::MessageDm(_, text) = action { Some(text.as_str()) } else { None };
+    actions.iter().filter_map(text).collect()
+}
+
+/// Parameters of the tables that take the place of others.
+fn reloads<'a>(actions: &'a [Action]) -> Vec<&'a str> {
+    let map = |action: &'a Action| {
+        if let Action::ReloadDm(map) = action { Some(map.targets[0].params.as_str()) } else { None }
+    };
+    actions.iter().filter_map(map).collect()
+}
+
+fn warnings(actions: &[Action]) -> String {
+    let text = |action: &Action| match action {
+        Action::Say(Loudness::Warning, text) => Some(text.clone()),
+        _ => None,
+    };
+    actions.iter().filter_map(text).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_map_without_paths_queues_for_so_long() {
+    for (text, until) in [
+        ("no_path_retry 3", Some(15_000)),
+        ("no_path_retry 3\n polling_interval 2", Some(6_000)),
+        ("no_path_retry 3\n max_polling_interval 8", Some(6_000)),
+        ("no_path_retry 3\n flush_on_last_del always", Some(0)),
+        ("no_path_retry queue\n flush_on_last_del yes", Some(0)),
+        ("no_path_retry queue", None),
+        ("no_path_retry fail\n flush_on_last_del yes", None),
+        ("", None),
+    ] {
+        for mounting in [false, true] {
+            let mut script = one_path(&format!("defaults {{\n {text}\n}}"), mounting);
+            let mut actions = script.tell(Event::Gone("sda".into()));
+            if until != Some(0) {
+                actions.extend(script.wait(until.unwrap_or(100_000) - 100));
+                assert_eq!(messages(&actions), [""; 0], "{text}");
+            }
+            if until.is_some() {
+                actions.extend(script.wait(200));
+                assert_eq!(messages(&actions), ["fail_if_no_path"], "{text}");
+                assert!(warnings(&actions).contains("from now on what is read or written fails"), "{text}");
+                script.answer(|action| matches!(action, Action::MessageDm(..)), Ok(Outcome::Done));
+            }
+            // Said once; and a path that comes back brings the queueing back.
+            assert_eq!(messages(&script.wait(200_000)), [""; 0], "{text}");
+            if mounting {
+                let actions = script.add("sdb", facts(16, scsi(WWID, "b")), Content::default());
+                let queues = text.contains("no_path_retry q") || text.contains("no_path_retry 3");
+                let start = if queues { "1 queue_if_no_path 0 1 1 " } else { "0 0 1 1 " };
+                assert_eq!(reloads(&actions), [format!("{start}service-time 0 1 1 8:16 1")], "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_map_that_could_not_be_read_is_read_with_another_path() {
+    let mut script = boot("defaults {\n no_path_retry 1\n}", &[WWID]);
+    script.add("sda", facts(0, scsi(WWID, "a")), Content::default());
+    script.answer(|action| matches!(action, Action::CreateDm(_)), Ok(Outcome::Made { major: 254, minor: 0 }));
+    let map = |below: &[&str]| mapping(WWID, &format!("mpath-{WWID}"), below, 1 << 30);
+    script.tell(Event::Device("dm-0".into(), map(&["sda"])));
+    let read = script.asked(|action| matches!(action, Action::Identify(_))).expect("it is read");
+    script.tell(Event::Gone("sda".into()));
+    assert_eq!(messages(&script.wait(5_100)), ["fail_if_no_path"]);
+    script.answer(|action| matches!(action, Action::MessageDm(..)), Ok(Outcome::Done));
+    script.tell(Event::Failed(read, Failure::Os { what: "read dm-0".into(), errno: 5 }));
+    let actions = script.add("sdb", facts(16, scsi(WWID, "b")), Content::default());
+    assert_eq!(reloads(&actions).len(), 1);
+    script.answer(|action| matches!(action, Action::ReloadDm(_)), Ok(Outcome::Done));
+    let actions = script.add("dm-0", map(&["sdb"]), content(Kind::Ext4, ROOT));
+    assert!(actions.iter().any(is_mount), "{actions:?}");
+}
+
+#[test]
+fn a_path_that_comes_back_in_time_keeps_the_map_queueing() {
+    let mut script = one_path("defaults {\n no_path_retry 3\n}", true);
+    let stopped = ScsiFacts { running: false, ..scsi(WWID, "a") };
+    // Lost, though its device stays.
+    let said = warnings(&script.tell(Event::Device("sda".into(), facts(0, stopped))));
+    assert!(said.contains("waits for one, 15 s at most"), "{said}");
+    assert_eq!(messages(&script.wait(14_000)), [""; 0]);
+    let actions = script.tell(Event::Device("sda".into(), facts(0, scsi(WWID, "a"))));
+    assert_eq!((messages(&actions).len(), reloads(&actions).len()), (0, 0));
+    assert_eq!(messages(&script.wait(60_000)), [""; 0]);
+    // The next time is counted anew.
+    script.tell(Event::Gone("sda".into()));
+    assert_eq!(messages(&script.wait(14_900)), [""; 0]);
+    assert_eq!(messages(&script.wait(200)), ["fail_if_no_path"]);
+    // While that is on its way the table stays; afterwards the same one is loaded again, since it queues.
+    assert_eq!(reloads(&script.add("sda", facts(0, scsi(WWID, "a")), Content::default())), [""; 0]);
+    let actions = script.answer(|action| matches!(action, Action::MessageDm(..)), Ok(Outcome::Done));
+    assert_eq!(reloads(&actions).len(), 1);
+}
+
+#[test]
+fn a_map_without_partitions() {
+    let device = format!("multipaths {{\n multipath {{\n wwid {WWID}\n skip_kpartx yes\n }}\n}}");
+    for (text, skipped) in [
+        ("defaults {\n skip_kpartx yes\n}", true),
+        ("defaults {\n skip_kpartx yes\n}\noverrides {\n skip_kpartx no\n}", false),
+        (&device, true),
+        ("", false),
+    ] {
+        let mut script = boot(text, &[WWID]);
+        script.add("sda", facts(0, scsi(WWID, "a")), Content::default());
+        script.answer(
+            |action| matches!(action, Action::CreateDm(_)),
+            Ok(Outcome::Made { major: 254, minor: 0 }),
+        );
+        let map = mapping(WWID, &format!("mpath-{WWID}"), &["sda"], 4 << 30);
+        let actions = script.add("dm-0", map, gpt(&[(1, "aaaa-1", None)]));
+        assert_eq!(created(&actions).is_empty(), skipped, "{text}");
+        assert_eq!(
+            script.engine.unpartitioned().as_slice(),
+            if skipped { &[(254, 0)][..] } else { &[] },
+            "{text}"
+        );
+        let text = script.engine.explain(Moment(script.now)).to_string();
+        assert_eq!(text.contains("says skip_kpartx"), skipped, "{text}");
+    }
 }
 
 #[test]

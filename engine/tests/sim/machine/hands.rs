@@ -54,6 +54,7 @@ impl Machine<'_> {
             | Action::UnsealKey(..)
             | Action::StartBcache(..)
             | Action::ReloadDm(_)
+            | Action::MessageDm(..)
             | Action::RemoveDm(_)
             | Action::CheckPool(..)
             | Action::StartContainer(_)
