@@ -18,6 +18,7 @@ mod choice;
 mod container;
 mod header;
 mod keys;
+mod options;
 mod question;
 mod report;
 #[cfg(test)]
