@@ -59,7 +59,7 @@ pub struct CryptOptions {
     pub kind: CryptKind,
     /// `swap` or `tmp`: made anew at each start; never opened in the initramfs.
     pub scratch: bool,
-    /// `noauto`: not opened unless something needs it.
+    /// `noauto`: not opened unless root is its mapping.
     pub noauto: bool,
     /// `nofail`: the boot goes on without it.
     pub nofail: bool,
@@ -317,8 +317,9 @@ impl CryptOptions {
             }
             ("bitlk", None) => self.kind = CryptKind::Bitlk,
             ("swap", None) | ("tmp", _) => self.scratch = true,
-            ("noauto", None) => self.noauto = true,
-            ("nofail", None) => self.nofail = true,
+            // As in fstab(5), the later of two opposites counts.
+            ("noauto" | "auto", None) => self.noauto = name == "noauto",
+            ("nofail" | "fail", None) => self.nofail = name == "nofail",
             ("x-initrd.attach" | "initramfs", None) => self.initrd = true,
             ("read-only" | "readonly", None) => self.read_only = true,
             ("discard" | "allow-discards", None) => self.discard = true,
@@ -515,6 +516,14 @@ mod tests {
         assert!(one("s /dev/sda3 /dev/urandom swap,cipher=aes-xts-plain64,size=256").options.scratch);
         assert_eq!(one("p /dev/sda3 - plain").options.kind, CryptKind::Plain);
         assert_eq!(one("p /dev/sda3 - timeout=0").options.timeout, None);
+        for (list, noauto, nofail) in [
+            ("noauto,nofail", true, true),
+            ("noauto,nofail,auto,fail", false, false),
+            ("auto,fail,noauto", true, false),
+        ] {
+            let options = one(&format!("p /dev/sda3 - {list}")).options;
+            assert_eq!((options.noauto, options.nofail), (noauto, nofail), "{list}");
+        }
     }
 
     #[test]

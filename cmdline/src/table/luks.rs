@@ -107,7 +107,7 @@ pub(super) static ROWS: &[Row] = &[
     Row::done(
         "rd.luks.options",
         Kind::List(Some(|plan, value| luks::add_options(&mut plan.luks, value))),
-        "Options of crypttab(5) for one container or, without a UUID, for all. `tpm2-device=` and `fido2-device=` (`auto` or a node) have a TPM 2.0 or a security key give the key that systemd-cryptenroll enrolled; a PIN is asked for where it needs one, and the passphrase where it gives no key. `token-timeout=` is how long the device is waited for (30 s).",
+        "Options of crypttab(5) for one container or, without a UUID, for all. They are added to those of its row in crypttab, and of several about one thing the last counts. What has `noauto` is opened only if root is its mapping, named or not (`auto` takes that back); what has `swap` or `tmp` never is. `tpm2-device=` and `fido2-device=` (`auto` or a node) have a TPM 2.0 or a security key give the key that systemd-cryptenroll enrolled; a PIN is asked for where it needs one, and the passphrase where it gives no key. `token-timeout=` is how long the device is waited for (30 s).",
     )
     .syntax("[UUID=]OPTION[,OPTION...]")
     .aliases(&[same("luks.options")])

@@ -19,6 +19,7 @@ mod choice;
 mod container;
 mod header;
 mod keys;
+mod options;
 mod question;
 mod report;
 #[cfg(test)]

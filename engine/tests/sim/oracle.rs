@@ -73,16 +73,16 @@ pub fn may_open(world: &World, plan: &Plan, at: usize) -> bool {
     if !plan.luks.enabled || volume.luks.is_none() || volume.content.signatures.len() != 1 {
         return false;
     }
-    if selector_of(world, plan, at).is_some() {
-        return true;
+    // What is made anew at each start never; `noauto` is taken back by nothing but the root's own name.
+    let row = row_of(world, plan, at).map(|row| &row.options);
+    if row.is_some_and(|row| row.scratch || row.noauto && !named_as_root(world, plan, at)) {
+        return false;
     }
-    let skipped = row_of(world, plan, at).is_some_and(|row| row.options.noauto || row.options.scratch);
-    let is_root = named_as_root(world, plan, at);
     match plan.auto {
+        _ if selector_of(world, plan, at).is_some() => true,
         _ if !plan.luks.selectors.is_empty() => false,
-        Some(true) => !skipped,
-        Some(false) => false,
-        None => is_root || !skipped,
+        Some(auto) => auto,
+        None => true,
     }
 }
 

@@ -9,6 +9,7 @@ use ondisk::Kind;
 
 use super::container::{Container, Key, State};
 use super::header::{self, Header};
+use super::options::{self, Said, may_lack};
 use super::tokens;
 use crate::assemble::View;
 use crate::assemble::ata_raid::external::volumes_below;
@@ -55,7 +56,7 @@ fn knows_more(view: View<'_>) -> bool {
 }
 
 /// The rows of crypttab that are used.
-fn rows<'a>(view: View<'a>) -> impl Iterator<Item = &'a CrypttabEntry> {
+pub fn rows<'a>(view: View<'a>) -> impl Iterator<Item = &'a CrypttabEntry> {
     view.image.crypttab.iter().filter(move |_| view.plan.luks.crypttab)
 }
 
@@ -127,16 +128,10 @@ pub fn modules_for(
 /// The container to open, if this device is wanted now.
 pub fn wanted(view: View<'_>, device: &Device) -> Option<Container> {
     let luks = &view.plan.luks;
-    let own =
-        device.signature().and_then(|signature| signature.uuid.as_deref()).filter(|_| is_encrypted(device));
-    let data = luks.data.iter().find(|(_, spec)| matching::is_named_by(spec, device, view.table));
-    let uuid = data.map(|(id, _)| id.as_str()).or(own).unwrap_or_default().to_owned();
-    let row = rows(view).find(|row| is_row_of(row, device, view.table));
-    let selector = luks.selectors.iter().find(|selector| selects(selector, device, view));
-    let options = options(view, row, selector, &uuid);
+    let Said { uuid, data, row, selector, options } = options::said(view, device);
     let header = match (&options.header, data) {
         (Some(place), _) => Some(Header::Named(place.clone())),
-        (None, Some((id, _))) if options.kind == CryptKind::Luks => Some(Header::WithUuid(id.clone())),
+        (None, Some(id)) if options.kind == CryptKind::Luks => Some(Header::WithUuid(id.to_owned())),
         _ => None,
     };
     let told = row.is_some() || data.is_some() || selector.is_some_and(|one| may_be_bare(one, device));
@@ -149,16 +144,18 @@ pub fn wanted(view: View<'_>, device: &Device) -> Option<Container> {
             .unwrap_or_else(|| format!("luks-{}", selector.id)),
         None => row.map_or_else(|| default_name(&uuid, &device.name), |row| row.name.clone()),
     };
-    let skipped = row.is_some_and(|row| row.options.noauto || row.options.scratch);
     let is_root = matches!(&view.plan.root.spec, Some(RootSpec::Path(path))
         if path.strip_prefix("/dev/mapper/") == Some(name.as_str()));
-    let attached = row.is_some_and(|row| row.options.initrd) && !skipped;
+    if options.scratch || options.noauto && !is_root {
+        return None;
+    }
+    let attached = row.is_some_and(|row| row.options.initrd);
     let yes = match (selector, view.plan.auto) {
         (Some(_), _) => true,
         (None, _) if !luks.selectors.is_empty() => false,
         (None, _) if attached => true,
-        (None, Some(auto)) => auto && !skipped,
-        (None, None) => is_root || (view.stuck && !skipped),
+        (None, Some(auto)) => auto,
+        (None, None) => is_root || view.stuck,
     };
     if !yes {
         return None;
@@ -353,56 +350,6 @@ fn container(
     }
 }
 
-/// crypttab options that hold for a container: its row's, then those of the command line, which win.
-fn options(
-    view: View<'_>,
-    row: Option<&CrypttabEntry>,
-    selector: Option<&LuksSelector>,
-    uuid: &str,
-) -> RowOptions {
-    let mut words = Vec::new();
-    // A container without a UUID of its own is meant by the id that selects it.
-    let id = if uuid.is_empty() { selector.map_or("", |selector| selector.id.as_str()) } else { uuid };
-    for (target, options) in &view.plan.luks.options {
-        if target.as_ref().is_none_or(|target| plain(id).contains(&plain(target))) {
-            words.extend(options.iter().cloned());
-        }
-    }
-    let row = row.map(|row| row.options.clone()).unwrap_or_default();
-    if words.is_empty() {
-        return row;
-    }
-    let (typed, _) = RowOptions::read(&words);
-    RowOptions {
-        kind: if typed.kind == CryptKind::Luks { row.kind } else { typed.kind },
-        header: typed.header.or(row.header),
-        cipher: typed.cipher.or(row.cipher),
-        hash: typed.hash.or(row.hash),
-        key_bits: typed.key_bits.or(row.key_bits),
-        sector_size: typed.sector_size.or(row.sector_size),
-        offset: if typed.offset == 0 { row.offset } else { typed.offset },
-        skip: if typed.skip == 0 { row.skip } else { typed.skip },
-        tcrypt: if typed.kind == CryptKind::Tcrypt { typed.tcrypt } else { row.tcrypt },
-        read_only: typed.read_only || row.read_only,
-        discard: typed.discard || row.discard,
-        same_cpu_crypt: typed.same_cpu_crypt || row.same_cpu_crypt,
-        submit_from_crypt_cpus: typed.submit_from_crypt_cpus || row.submit_from_crypt_cpus,
-        no_read_workqueue: typed.no_read_workqueue || row.no_read_workqueue,
-        no_write_workqueue: typed.no_write_workqueue || row.no_write_workqueue,
-        key_slot: typed.key_slot.or(row.key_slot),
-        keyfile_offset: typed.keyfile_offset.or(row.keyfile_offset),
-        keyfile_size: typed.keyfile_size.or(row.keyfile_size),
-        keyfile_timeout: typed.keyfile_timeout.or(row.keyfile_timeout),
-        timeout: typed.timeout.or(row.timeout),
-        tries: typed.tries.or(row.tries),
-        tpm2: typed.tpm2.or(row.tpm2),
-        fido2: typed.fido2.or(row.fido2),
-        token_timeout: typed.token_timeout.or(row.token_timeout),
-        nofail: typed.nofail || row.nofail,
-        ..row
-    }
-}
-
 fn may_discard(discards: &Discards, uuid: &str) -> bool {
     match discards {
         Discards::None => false,
@@ -416,7 +363,7 @@ pub fn plain(id: &str) -> String {
     id.chars().filter(|letter| *letter != '-').flat_map(char::to_lowercase).collect()
 }
 
-fn selects(selector: &LuksSelector, device: &Device, view: View<'_>) -> bool {
+pub fn selects(selector: &LuksSelector, device: &Device, view: View<'_>) -> bool {
     let id = plain(&selector.id);
     if id.is_empty() {
         return false;
@@ -443,7 +390,7 @@ fn selects(selector: &LuksSelector, device: &Device, view: View<'_>) -> bool {
 }
 
 /// Whether a crypttab row is about this device.
-fn is_row_of(row: &CrypttabEntry, device: &Device, table: &Table) -> bool {
+pub fn is_row_of(row: &CrypttabEntry, device: &Device, table: &Table) -> bool {
     let signature = device.signature();
     match &row.device {
         RootSpec::Uuid(uuid) => signature
@@ -477,11 +424,12 @@ pub fn unseen_selectors<'a>(
 pub fn is_one_wanting(view: View<'_>, known: &BTreeMap<DevName, Container>) -> bool {
     let taken =
         |device: &Device| known.contains_key(&device.name) || mapping_of(view.table, device).is_some();
-    let mut selectors = view.plan.luks.selectors.iter().filter(|selector| !selector.keysource);
-    let may_fail = |selector: &LuksSelector| options(view, None, Some(selector), &selector.id).nofail;
-    selectors.any(|selector| {
-        !may_fail(selector)
-            && !view.table.iter().any(|device| selects(selector, device, view) && taken(device))
+    view.plan.luks.selectors.iter().filter(|selector| !selector.keysource).any(|selector| {
+        let mut seen = view.table.iter().filter(|device| selects(selector, device, view)).peekable();
+        if seen.peek().is_none() {
+            return !may_lack(&options::of_unseen(view, selector));
+        }
+        !seen.any(|device| taken(device) || may_lack(&options::said(view, device).options))
     })
 }
 
@@ -491,11 +439,10 @@ pub fn unseen_rows<'a>(
     known: &'a BTreeMap<DevName, Container>,
 ) -> impl Iterator<Item = &'a CrypttabEntry> {
     rows(view).filter(move |row| {
-        let options = &row.options;
         view.plan.luks.enabled
             && view.plan.luks.selectors.is_empty()
-            && options.initrd
-            && !(options.noauto || options.scratch || options.nofail)
+            && row.options.initrd
+            && !may_lack(&options::of_row(view, row))
             && !view.table.iter().any(|device| {
                 is_row_of(row, device, view.table)
                     && (known.contains_key(&device.name) || mapping_of(view.table, device).is_some())
@@ -504,10 +451,13 @@ pub fn unseen_rows<'a>(
 }
 
 /// Why a container is left alone, in the words of the command line.
-pub fn why_not(view: View<'_>) -> &'static str {
+pub fn why_not(view: View<'_>, device: &Device) -> &'static str {
     let luks = &view.plan.luks;
+    let options = options::said(view, device).options;
     match view.plan.auto {
         _ if !luks.enabled => "rd.luks=0",
+        _ if options.scratch => "its options have swap or tmp, which is for what is made anew at each start",
+        _ if options.noauto => "its options have noauto, and root= does not name its mapping",
         _ if !luks.selectors.is_empty() => "rd.luks.uuid (or its like) names others",
         Some(false) => "rd.auto=0",
         _ => "it is asked for only when nothing else is left",

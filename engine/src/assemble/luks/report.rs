@@ -1,7 +1,7 @@
 //! What the LUKS assembler has to say to an operator.
 
 use super::container::State;
-use super::{Luks, choice};
+use super::{Luks, choice, options};
 use crate::assemble::View;
 use crate::explain::{Node, State as NodeState};
 use crate::table::Device;
@@ -20,7 +20,10 @@ impl Luks {
             return Some(Node::new(NodeState::Seen, format!("left alone: same LUKS UUID as {first}")));
         }
         let Some(container) = container else {
-            return Some(Node::new(NodeState::Seen, format!("not opened: {}", choice::why_not(view))));
+            return Some(Node::new(
+                NodeState::Seen,
+                format!("not opened: {}", choice::why_not(view, device)),
+            ));
         };
         Some(match &container.state {
             State::Locked if container.header(view, &device.name).is_none() => {
@@ -84,8 +87,16 @@ impl Luks {
                 && choice::mapping_of(view.table, device).is_none()
         });
         for device in left_alone {
-            if let Some(uuid) = device.signature().and_then(|signature| signature.uuid.as_ref()) {
-                remedies.push(format!("if root lies in the container {}: rd.luks.uuid={uuid}", device.name));
+            let options = options::said(view, device).options;
+            // What is made anew at each start holds no root.
+            let uuid = device.signature().and_then(|signature| signature.uuid.as_ref());
+            if let Some(uuid) = uuid.filter(|_| !options.scratch) {
+                let auto =
+                    if options.noauto { format!(" rd.luks.options={uuid}=auto") } else { String::new() };
+                remedies.push(format!(
+                    "if root lies in the container {}: rd.luks.uuid={uuid}{auto}",
+                    device.name
+                ));
             }
         }
         if !view.plan.luks.enabled && view.table.iter().any(choice::is_encrypted) {

@@ -9,6 +9,7 @@ use crate::{Action, DevName, Event, Failure, ImageFacts, Outcome, QuestionId, Se
 use cmdline::Plan;
 
 mod formats;
+mod options;
 mod tokens;
 
 const ID: &str = "c15167d9-e233-3846-c457-81ffc102baa0";
@@ -114,7 +115,6 @@ fn what_is_opened_without_being_named() {
         plan.luks.enabled = false;
         plan
     };
-    let noauto = format!("x UUID={ID} none noauto");
     // (at once, when nothing else is left)
     for (what, plan, tab, expected) in [
         ("on demand", auto(None), "", (false, true)),
@@ -125,9 +125,6 @@ fn what_is_opened_without_being_named() {
         ("rd.luks=0 with its name", off(by_name), "", (false, false)),
         ("rd.luks=0 with its id", off(explicit(ID)), "", (false, false)),
         ("others are named", explicit("0000"), "", (false, false)),
-        ("noauto", auto(None), &noauto, (false, false)),
-        ("noauto and rd.auto", auto(Some(true)), &noauto, (false, false)),
-        ("noauto, but named", explicit(ID), &noauto, (true, true)),
     ] {
         let mut script = Script::with_image(plan, crypttab(tab));
         let at_once = script.disk("sda", luks()).iter().any(is_ask);
@@ -387,20 +384,6 @@ fn a_container_that_cannot_be_opened_is_named_in_the_log() {
 }
 
 #[test]
-fn nobody_types_in_time() {
-    let mut plan = explicit(ID);
-    plan.luks.prompt_timeout = Some(Duration::from_secs(20));
-    let mut script = Script::new(plan);
-    script.disk("sda", luks());
-    assert!(!script.wait(19_000).contains(&Action::StopAsking));
-    let actions = script.wait(15_000);
-    assert!(actions.contains(&Action::StopAsking), "{actions:?}");
-    let text = script.engine.explain(crate::Moment(script.now)).to_string();
-    assert!(text.contains("rd.luks.timeout"), "{text}");
-    assert!(actions.iter().any(crate::script::is_rescue), "{actions:?}");
-}
-
-#[test]
 fn a_container_that_comes_back_while_it_is_being_opened_is_not_opened_twice() {
     let mut script = Script::new(explicit(ID));
     script.disk("sda", luks());
@@ -456,47 +439,6 @@ fn what_is_typed_stays_while_it_is_for_those_that_can_tell_a_wrong_one() {
 }
 
 #[test]
-fn what_may_fail_by_the_command_line_holds_no_root() {
-    for (option, held) in [("nofail", false), ("read-only", true)] {
-        for there in [false, true] {
-            let mut plan = plan(uuid("inner"));
-            plan.luks.selectors.push(selector(LuksIdKind::Uuid, ID));
-            plan.luks.options.push((Some(ID.to_owned()), vec![option.to_owned()]));
-            let mut script = Script::new(plan);
-            if there {
-                assert_eq!(asks(&script.disk("sdb", luks())).len(), 1);
-            }
-            let actions = script.disk("sda", content(Kind::Ext4, "inner"));
-            assert_eq!(mounted(&actions).is_empty(), held, "{option}, there: {there}");
-        }
-    }
-}
-
-#[test]
-fn options_reach_the_mapping() {
-    let mut plan = explicit(ID);
-    plan.luks.options.push((None, vec!["no-read-workqueue".into(), "key-slot=3".into()]));
-    plan.luks.options.push((Some("0000".into()), vec!["read-only".into()]));
-    plan.luks.discards = cmdline::plan::Discards::Some(vec![ID.into()]);
-    let mut script =
-        Script::with_image(plan, crypttab(&format!("x UUID={ID} none same-cpu-crypt,key-slot=1")));
-    script.disk("sda", luks());
-    let actions = script.types(SecretId(1));
-    let options = actions.iter().find_map(|action| match action {
-        Action::OpenCrypt { options, .. } => Some(options.clone()),
-        _ => None,
-    });
-    let expected = crate::CryptOptions {
-        discard: true,
-        no_read_workqueue: true,
-        same_cpu_crypt: true,
-        keyslot: Some(3),
-        ..crate::CryptOptions::default()
-    };
-    assert_eq!(options, Some(expected));
-}
-
-#[test]
 fn a_root_two_containers_deep() {
     let mut plan = plan(uuid("root"));
     plan.auto = Some(true);
@@ -509,4 +451,18 @@ fn a_root_two_containers_deep() {
     script.answer(is_open, Ok(Outcome::Done));
     let actions = script.mapping("dm-1", "luks-within", "dm-0", content(Kind::Ext4, "root"));
     assert_eq!(mounted(&actions), ["dm-1"]);
+}
+
+#[test]
+fn nobody_types_in_time() {
+    let mut plan = explicit(ID);
+    plan.luks.prompt_timeout = Some(Duration::from_secs(20));
+    let mut script = Script::new(plan);
+    script.disk("sda", luks());
+    assert!(!script.wait(19_000).contains(&Action::StopAsking));
+    let actions = script.wait(15_000);
+    assert!(actions.contains(&Action::StopAsking), "{actions:?}");
+    let text = script.engine.explain(crate::Moment(script.now)).to_string();
+    assert!(text.contains("rd.luks.timeout"), "{text}");
+    assert!(actions.iter().any(crate::script::is_rescue), "{actions:?}");
 }
