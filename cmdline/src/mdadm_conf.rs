@@ -31,6 +31,10 @@ pub struct ArrayLine {
     pub name: Option<String>,
     /// `super-minor=`.
     pub super_minor: Option<u32>,
+    /// `container=`: the UUID or the path of the container with external metadata that the array lies in.
+    pub container: Option<String>,
+    /// `member=`: its number there.
+    pub member: Option<String>,
 }
 
 /// The file.
@@ -150,6 +154,10 @@ fn array(words: &[String]) -> Result<ArrayLine, &'static str> {
             line.uuid = Some(uuid(text).ok_or("UUID= wants 32 hexadecimal digits")?);
         } else if let Some(text) = value("name=") {
             line.name = Some(text.to_owned());
+        } else if let Some(text) = value("container=") {
+            line.container = Some(text.to_owned());
+        } else if let Some(text) = value("member=") {
+            line.member = Some(text.to_owned());
         } else if let Some(text) = value("super-minor=") {
             line.super_minor = Some(
                 digits(text, 0, 1 << 20)
@@ -158,8 +166,9 @@ fn array(words: &[String]) -> Result<ArrayLine, &'static str> {
             );
         }
     }
-    if line.uuid.is_none() && line.name.is_none() && line.super_minor.is_none() {
-        return Err("neither UUID=, name= nor super-minor=");
+    let in_container = line.container.is_some() && line.member.is_some();
+    if line.uuid.is_none() && line.name.is_none() && line.super_minor.is_none() && !in_container {
+        return Err("neither UUID=, name=, super-minor= nor container= with member=");
     }
     Ok(line)
 }

@@ -86,6 +86,8 @@ pub struct DmFacts {
 pub struct MdFacts {
     /// Path that mdadm's map gives it (`/dev/md/NAME`); empty when it is not listed there.
     pub path: String,
+    /// UUID that the map gives it, as it is written there; empty when it is not listed.
+    pub uuid: String,
 }
 
 /// Number of a command; unique within one engine.

@@ -289,6 +289,7 @@ impl Words {
         }
         if let Some(md) = &facts.md {
             self.value("md", &md.path);
+            self.value("md-uuid", &md.uuid);
         }
         facts.slaves.iter().for_each(|slave| {
             self.value("slave", &slave.0);

@@ -299,7 +299,7 @@ impl Machine<'_> {
             major: 9,
             minor: name.trim_start_matches("md").parse().expect("a number"),
             size: 1 << 30,
-            md: Some(MdFacts { path: request.path.clone().unwrap_or_default() }),
+            md: Some(MdFacts { path: request.path.clone().unwrap_or_default(), ..MdFacts::default() }),
             slaves: request.members.iter().map(|member| member.device.clone()).collect(),
             ..DeviceFacts::default()
         }

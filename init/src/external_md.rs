@@ -41,7 +41,7 @@ const KIB: u64 = 2;
 /// What the kernel said, if nothing could be started; what was made by then is taken back.
 pub fn start(request: &ContainerRequest) -> Result<Outcome, Failure> {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let container = Array::create()?;
+    let container = Array::create(request.number)?;
     if let Err(failure) = fill(&container, request) {
         container.clear();
         return Err(failure);
@@ -83,9 +83,10 @@ fn name(format: Format) -> &'static str {
 struct Array(String);
 
 impl Array {
-    fn create() -> Result<Array, Failure> {
+    /// With this number if nobody has it.
+    fn create(wanted: Option<u32>) -> Result<Array, Failure> {
         let free = |number: &u32| !Path::new(&format!("/sys/block/md{number}")).exists();
-        let number = (0..=LAST_NUMBER).rev().find(free);
+        let number = wanted.filter(free).or_else(|| (0..=LAST_NUMBER).rev().find(free));
         let name = number.map(|number| format!("md{number}"));
         let name = name.ok_or_else(|| Failure::Other("all numbers of md devices are in use".to_owned()))?;
         put("/sys/module/md_mod/parameters/new_array", &name)?;
@@ -134,7 +135,7 @@ fn fill(container: &Array, request: &ContainerRequest) -> Result<(), Failure> {
 }
 
 fn start_volume(container: &Array, volume: &VolumeRequest) -> Result<Array, Failure> {
-    let array = Array::create()?;
+    let array = Array::create(volume.number)?;
     // Before it runs: whoever hears of it then looks its name up here.
     map::enter(&array.0, &format!("/{}/{}", container.0, volume.index), &volume.uuid, &volume.path);
     describe(&array, container, volume).inspect_err(|_| {

@@ -17,7 +17,7 @@ use array::Array;
 
 use crate::external_md;
 
-pub use map::path_of;
+pub use map::look_up;
 
 /// Choosing a number, and changing the map, is for one thread at a time.
 pub static TURN: Mutex<()> = Mutex::new(());

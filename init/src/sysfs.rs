@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use engine::event::DmFacts;
-use engine::{DevName, DeviceFacts, MdFacts, QueueFacts};
+use engine::{DevName, DeviceFacts, QueueFacts};
 use rustix::fs::{CWD, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -115,7 +115,7 @@ impl Sysfs {
             // Before it is started an array can be neither read nor written.
             let state = directory.read("md/array_state").unwrap_or_default();
             if !matches!(state.as_str(), "" | "clear" | "inactive") {
-                facts.md = Some(MdFacts { path: crate::md::path_of(&name.0) });
+                facts.md = Some(crate::md::look_up(&name.0));
             }
             facts.slaves = slaves(&path);
         } else {

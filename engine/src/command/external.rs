@@ -13,6 +13,8 @@ pub struct ContainerRequest {
     pub uuid: String,
     /// `/dev/md/NAME` for mdadm's map.
     pub path: String,
+    /// Number of the node, where the name asks for one.
+    pub number: Option<u32>,
     /// All disks.
     pub disks: Vec<DevName>,
     /// Volumes.
@@ -28,6 +30,8 @@ pub struct VolumeRequest {
     pub uuid: String,
     /// `/dev/md/NAME` for mdadm's map.
     pub path: String,
+    /// Number of the node, where the name asks for one.
+    pub number: Option<u32>,
     /// md's level.
     pub level: u32,
     /// md's layout.

@@ -117,7 +117,8 @@ fn facts<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<DeviceFacts> {
                 let [name, uuid] = fields(value)?;
                 facts.dm = Some(DmFacts { name, uuid });
             }
-            "md" => facts.md = Some(MdFacts { path: text(value)? }),
+            "md" => facts.md = Some(MdFacts { path: text(value)?, ..MdFacts::default() }),
+            "md-uuid" => facts.md.get_or_insert_default().uuid = text(value)?,
             "slave" => facts.slaves.push(DevName(text(value)?)),
             "serial" => facts.serial = Some(text(value)?),
             "id" => facts.ids.push(text(value)?),

@@ -67,7 +67,7 @@ proptest! {
             read_only: minor % 2 == 0,
             diskseq: u64::from(minor),
             dm: Some(DmFacts { name: serial.clone(), uuid: name.clone() }),
-            md: Some(MdFacts { path: name.clone() }),
+            md: Some(MdFacts { path: name.clone(), uuid: serial.clone() }),
             slaves: vec![DevName(serial.clone())],
             serial: Some(serial),
             ids,

@@ -263,7 +263,8 @@ impl<'a> Kernel<'a> {
             }
             Form::Array(request) => {
                 facts.size = DISK * SECTOR;
-                facts.md = Some(MdFacts { path: request.path.clone().unwrap_or_default() });
+                facts.md =
+                    Some(MdFacts { path: request.path.clone().unwrap_or_default(), ..MdFacts::default() });
                 facts.slaves = request.members.iter().map(|member| member.device.clone()).collect();
             }
         }

@@ -5,6 +5,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 
+use engine::MdFacts;
+
 const DIRECTORY: &str = "/run/mdadm";
 const MAP: &str = "/run/mdadm/map";
 const NEW: &str = "/run/mdadm/map.new";
@@ -19,14 +21,15 @@ pub fn remove(device: &str) {
     change(device, "");
 }
 
-/// The path that the map gives an array; empty when it is not listed.
-pub fn path_of(device: &str) -> String {
+/// What the map says of an array.
+pub fn look_up(device: &str) -> MdFacts {
     let map = fs::read_to_string(MAP).unwrap_or_default();
-    let fields = map.lines().map(|line| line.splitn(4, ' ').collect::<Vec<_>>());
-    fields
-        .filter(|fields| fields.first() == Some(&device))
-        .find_map(|fields| fields.get(3).map(|path| (*path).to_owned()))
-        .unwrap_or_default()
+    let found = map.lines().find_map(|line| {
+        let mut fields = line.splitn(4, ' ');
+        let (name, _, uuid, path) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        (name == device).then(|| MdFacts { path: path.to_owned(), uuid: uuid.to_owned() })
+    });
+    found.unwrap_or_default()
 }
 
 fn change(device: &str, line: &str) {

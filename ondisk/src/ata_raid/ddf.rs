@@ -48,6 +48,8 @@ pub struct Group {
     pub spare: bool,
     /// The controller's firmware gives the sets new identities with every boot.
     pub fickle: bool,
+    /// Host for which mdadm made it (super-ddf.c: `match_home_ddf`).
+    pub host: Option<String>,
 }
 
 /// A disk of the group.
@@ -351,6 +353,10 @@ fn read(probe: &Probe<'_>, anchor: &[u8]) -> Result<Option<Group>, ReadError> {
     let mut group = group(&active, &physical, &virtual_, &configs, &data);
     if let Some(group) = &mut group {
         group.fickle = controller.has(8, b"LSI     ");
+        let host = controller.get(64..512).filter(|_| controller.has(8, b"Linux-MD"));
+        let host = host.and_then(|data| data.split(|byte| *byte == 0).next());
+        group.host =
+            host.map(|name| String::from_utf8_lossy(name).into_owned()).filter(|name| !name.is_empty());
     }
     Ok(group)
 }
@@ -399,6 +405,7 @@ fn group(header: &[u8], physical: &[u8], virtual_: &[u8], configs: &[u8], data: 
         parts,
         spare,
         fickle: false,
+        host: None,
     })
 }
 

@@ -25,6 +25,8 @@ pub struct Container {
     pub disks: Vec<DevName>,
     /// Disks that it should have.
     pub expected: usize,
+    /// Host that it belongs to, where the metadata say so.
+    pub host: Option<String>,
     /// Volumes.
     pub volumes: Vec<Volume>,
 }
@@ -111,30 +113,7 @@ pub fn containers(devices: &[&Device]) -> Vec<Container> {
     });
     let mut containers = of_imsm(&imsm.collect::<Vec<_>>());
     containers.extend(of_ddf(&ddf.collect::<Vec<_>>()));
-    containers.iter_mut().for_each(name);
     containers
-}
-
-/// Gives each volume of a container a path of its own: like mdadm, the next number for a name that is taken
-/// (mdopen.c: `create_mddev`).
-fn name(container: &mut Container) {
-    let mut taken: Vec<String> = Vec::new();
-    let base = if container.format == Format::Imsm { "imsm" } else { "ddf" };
-    for volume in &mut container.volumes {
-        // Neither lines of mdadm's map nor links elsewhere are to be made by a name.
-        let safe = |c: char| match c {
-            '/' => '-',
-            c if c.is_control() || c.is_whitespace() => '_',
-            c => c,
-        };
-        let name: String = volume.name.chars().map(safe).collect();
-        let name = if name.is_empty() { base } else { &name };
-        let mut paths = (0_u32..).map(|number| format!("/dev/md/{name}_{number}"));
-        if let Some(path) = paths.find(|path| !taken.contains(path)) {
-            taken.push(path.clone());
-            volume.request.path = path;
-        }
-    }
 }
 
 /// The copy of Intel's metadata that counts, of all that come from one container.
@@ -202,6 +181,7 @@ fn of_imsm(disks: &[(&Device, &imsm::Anchor)]) -> Vec<Container> {
             uuid: newest.uuid(None)?,
             disks: known.iter().map(|(device, _)| device.name.clone()).collect(),
             expected: newest.disks.iter().filter(|disk| !disk.failed).count(),
+            host: None,
             volumes: volumes.collect(),
         })
     };
@@ -252,6 +232,7 @@ fn imsm_volume(
             index: number,
             uuid: colons(uuid),
             path: String::new(),
+            number: None,
             level,
             layout,
             chunk: volume.map.stride.saturating_mul(512),
@@ -297,6 +278,7 @@ fn of_ddf(disks: &[(&Device, &ddf::Group)]) -> Vec<Container> {
             uuid: newest.uuid(None),
             disks: known.iter().map(|(device, _)| device.name.clone()).collect(),
             expected: newest.disks.iter().filter(|disk| disk.state & 7 == 1).count(),
+            host: newest.host.clone(),
             volumes: newest.sets.iter().filter_map(volume).collect(),
         })
     };
@@ -359,6 +341,7 @@ fn ddf_volume(
             index: set.index,
             uuid,
             path: String::new(),
+            number: None,
             level,
             layout,
             chunk,

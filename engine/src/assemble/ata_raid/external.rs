@@ -8,6 +8,7 @@ use ondisk::ata_raid::Format;
 
 use super::super::{Assembler, Hold, Requests, View};
 use super::containers::{self, Container};
+use super::naming;
 use crate::command::{Action, ContainerRequest, Loudness, MarkedVolume};
 use crate::event::{CommandId, DevName, Failure, Outcome};
 use crate::explain::{Node, State};
@@ -72,14 +73,20 @@ fn members<'a>(plan: &Plan, table: &'a Table) -> Vec<&'a Device> {
     members.collect()
 }
 
-/// The volume of these containers that runs as this array. Names and paths are not unique among containers, but a disk is in
-/// one only.
+/// The containers of all disks that md is to have, as mdadm.conf wants them.
+fn containers(view: View<'_>) -> Vec<Container> {
+    let mut containers = containers::containers(&disks(view));
+    containers.iter_mut().for_each(|container| naming::heed(view.image, container));
+    containers
+}
+
+/// The volume of these containers that runs as this array. UUIDs of copies are the same, but a disk is in one container only.
 fn running<'a>(containers: &'a [Container], array: &Device) -> Option<&'a containers::Volume> {
     let facts = &array.facts;
-    let path = &facts.md.as_ref()?.path;
+    let uuid = &facts.md.as_ref()?.uuid;
     let holds = |container: &&Container| facts.slaves.iter().any(|name| container.disks.contains(name));
     let container = containers.iter().find(holds)?;
-    container.volumes.iter().find(|volume| volume.request.path == *path)
+    container.volumes.iter().find(|volume| volume.request.uuid == *uuid)
 }
 
 /// The UUID of a running volume, as mdadm prints it.
@@ -144,7 +151,7 @@ fn is_named(container: &Container, uuid: [u8; 16]) -> bool {
 
 /// Whether this UUID is that of a container that was seen, or of a volume in one.
 pub fn is_seen(view: View<'_>, uuid: [u8; 16]) -> bool {
-    containers::containers(&disks(view)).iter().any(|container| is_named(container, uuid))
+    containers(view).iter().any(|container| is_named(container, uuid))
 }
 
 fn is_wanted(view: View<'_>, container: &Container) -> bool {
@@ -155,20 +162,23 @@ fn is_wanted(view: View<'_>, container: &Container) -> bool {
     view.plan.auto.unwrap_or(view.calm)
 }
 
-fn request(container: &Container) -> ContainerRequest {
+fn request(view: View<'_>, container: &Container) -> ContainerRequest {
     let volumes = container
         .volumes
         .iter()
         .filter(|volume| volume.refused.is_none() && volume.standing().is_some())
         .map(|volume| volume.request.clone());
-    let name = if container.format == Format::Imsm { "imsm0" } else { "ddf0" };
-    ContainerRequest {
+    let mut request = ContainerRequest {
         format: container.format,
         uuid: containers::colons(container.uuid),
-        path: format!("/dev/md/{name}"),
+        path: String::new(),
+        number: None,
         disks: container.disks.clone(),
         volumes: volumes.collect(),
-    }
+    };
+    let arrays = || view.table.iter().filter_map(|device| device.facts.md.as_ref());
+    naming::name(view.image, container, &mut request, |path| arrays().any(|array| array.path == path));
+    request
 }
 
 impl External {
@@ -209,7 +219,7 @@ impl Assembler for External {
     fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
         let grace = view.plan.degraded.map(|grace| view.at_rest.after(grace));
         self.deadline = None;
-        for container in containers::containers(&disks(view)) {
+        for container in containers(view) {
             if self.work.contains_key(&container.uuid) || !is_wanted(view, &container) {
                 continue;
             }
@@ -232,7 +242,7 @@ impl Assembler for External {
                 }
                 _ => continue,
             }
-            self.work.insert(container.uuid, Step::Begun(request(&container)));
+            self.work.insert(container.uuid, Step::Begun(request(view, &container)));
         }
         for (uuid, step) in self.work.clone() {
             if let Step::Begun(request) = step
@@ -290,7 +300,7 @@ impl Assembler for External {
         if view.plan.md.uuids.is_empty() {
             return Hold::No;
         }
-        let all = containers::containers(&disks(view));
+        let all = containers(view);
         let named = all.iter().filter(|container| is_wanted(view, container));
         let state = |container: &Container| match self.work.get(&container.uuid) {
             Some(Step::Started | Step::Failed(..)) => Hold::No,
@@ -310,7 +320,7 @@ impl Assembler for External {
             let text = format!("RAID container: its member is of no use: {}", super::useless(device));
             return Some(Node::new(State::Failed, text));
         }
-        let all = containers::containers(&disks(view));
+        let all = containers(view);
         let Some(container) = all.iter().find(|container| container.disks.contains(&device.name)) else {
             let text =
                 format!("{} has failed or left its RAID container, by the newest metadata", device.name);
@@ -353,7 +363,7 @@ impl Assembler for External {
 
     fn remedies(&self, view: View<'_>) -> Vec<String> {
         let mut remedies = Vec::new();
-        for container in containers::containers(&disks(view)) {
+        for container in containers(view) {
             if matches!(self.work.get(&container.uuid), Some(Step::Started)) {
                 continue;
             }

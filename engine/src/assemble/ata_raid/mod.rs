@@ -19,6 +19,7 @@ use crate::time::Moment;
 pub mod containers;
 mod ddf;
 pub mod external;
+mod naming;
 pub mod sets;
 pub mod tables;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod above;
 mod ddf;
 mod external;
+mod naming;
 mod silicon;
 
 use std::collections::BTreeMap;

@@ -14,7 +14,7 @@ use crate::table::{Device, Table};
 use crate::time::Moment;
 
 pub mod judge;
-mod naming;
+pub(super) mod naming;
 mod report;
 mod reshape;
 #[cfg(test)]

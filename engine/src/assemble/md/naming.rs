@@ -9,13 +9,13 @@ use crate::table::Device;
 
 /// What an array is to be called.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Name {
+pub(in crate::assemble) struct Name {
     /// `/dev/md/NAME` or `/dev/mdN`; `None` is the node's own path.
-    pub(super) path: Option<String>,
+    pub(in crate::assemble) path: Option<String>,
     /// Number of the node, where the name asks for one.
-    pub(super) number: Option<u32>,
+    pub(in crate::assemble) number: Option<u32>,
     /// It belongs to another host: nothing is written to it until somebody else writes.
-    pub(super) foreign: bool,
+    pub(in crate::assemble) foreign: bool,
 }
 
 /// Whether the `DEVICE` lines let this device be a member: none do not ask, else a pattern has to match its node or one of
@@ -45,25 +45,43 @@ pub(super) fn line<'a>(conf: &'a MdadmConf, superblock: &Superblock) -> Result<O
     }
 }
 
-/// Whether the array is this machine's own by its name or UUID.
-fn is_local(image: &ImageFacts, superblock: &Superblock) -> bool {
+/// Whether `matches` accepts the name of this host.
+pub(in crate::assemble) fn is_this_host(image: &ImageFacts, matches: impl Fn(&str) -> bool) -> bool {
     let host = match &image.mdadm.homehost {
         HomeHost::System => image.hostname.as_str(),
         HomeHost::Name(name) => name.as_str(),
         HomeHost::None => "",
     };
-    let matches = |host: &str| match superblock.version {
+    (!host.is_empty() && matches(host)) || matches("any")
+}
+
+/// Whether the array is this machine's own by its name or UUID.
+fn is_local(image: &ImageFacts, superblock: &Superblock) -> bool {
+    is_this_host(image, |host| match superblock.version {
         Version::V0_90 => superblock.is_hash_of(host),
         _ => superblock.name.strip_prefix(host).is_some_and(|rest| rest.starts_with(':')),
-    };
-    (!host.is_empty() && matches(host)) || matches("any")
+    })
 }
 
 /// Whether the `AUTO` line lets this array be assembled without an `ARRAY` line.
 pub(super) fn is_automatic(image: &ImageFacts, superblock: &Superblock) -> bool {
     let version = superblock.version;
+    let meant = |what: &str| match what {
+        "0" | "0.90" => version == Version::V0_90,
+        "1" => version != Version::V0_90,
+        _ => what.starts_with("1.") && version != Version::V0_90,
+    };
+    is_permitted(&image.mdadm, meant, || is_local(image, superblock))
+}
+
+/// The same of any metadata: `meant` tells the words for them.
+pub(in crate::assemble) fn is_permitted(
+    conf: &MdadmConf,
+    meant: impl Fn(&str) -> bool,
+    local: impl Fn() -> bool,
+) -> bool {
     let mut home_only = false;
-    for word in &image.mdadm.auto {
+    for word in &conf.auto {
         if word == "homehost" {
             home_only = true;
             continue;
@@ -76,14 +94,8 @@ pub(super) fn is_automatic(image: &ImageFacts, superblock: &Superblock) -> bool 
             _ if word == "no" => (false, "all"),
             _ => continue,
         };
-        let meant = match what {
-            "all" => true,
-            "0" | "0.90" => version == Version::V0_90,
-            "1" => version != Version::V0_90,
-            _ => what.starts_with("1.") && version != Version::V0_90,
-        };
-        if meant {
-            return yes || (home_only && is_local(image, superblock));
+        if what == "all" || meant(what) {
+            return yes || (home_only && local());
         }
     }
     true
@@ -102,8 +114,17 @@ pub(super) fn name(
         local = true;
     }
     let own = if local { own.split_once(':').map_or(own, |(_, name)| name) } else { own };
-    let own = Some(own).filter(|own| !own.is_empty());
-    let device = line.and_then(|line| line.device.as_deref());
+    choose(line.and_then(|line| line.device.as_deref()), Some(own), local, taken)
+}
+
+/// The name for an array that mdadm.conf gives this device and its metadata this name; local ones are called just that.
+pub(in crate::assemble) fn choose(
+    device: Option<&str>,
+    own: Option<&str>,
+    local: bool,
+    taken: impl Fn(&str) -> bool,
+) -> Name {
+    let own = own.filter(|own| !own.is_empty());
     let (mut given, mut number) = device.map_or((None, None), given);
     if number.is_none() && local {
         number = own.and_then(|own| {

@@ -3,7 +3,7 @@
 use ondisk::md::{Role, Superblock, Version};
 use ondisk::{Content, Kind, Member, bcache, btrfs, integrity};
 
-use super::external::{anchor, content as disk_content, disk};
+use super::external::{anchor, content as disk_content, disk, running};
 use crate::command::{Action, MarkedVolume};
 use crate::event::{DeviceFacts, MdFacts, Outcome, SecretId};
 use crate::script::{Script, content, is_ask, is_mount, plan, uuid};
@@ -26,11 +26,8 @@ fn on_mirror(image: ImageFacts, auto: bool, partitions: &[Content]) -> (Script, 
         read_only: true,
         ..DeviceFacts::default()
     };
-    let whole = DeviceFacts {
-        slaves: vec!["sda".into(), "sdb".into()],
-        md: Some(MdFacts { path: "/dev/md/Root_0".into() }),
-        ..facts(126)
-    };
+    let whole =
+        DeviceFacts { slaves: vec!["sda".into(), "sdb".into()], md: Some(running(&anchor())), ..facts(126) };
     let mut actions = script.add("md126", whole, Content::default());
     for (number, content) in (1..).zip(partitions) {
         let part = DeviceFacts { parent: Some("md126".into()), partn: Some(number), ..facts(126 + number) };
@@ -109,7 +106,7 @@ fn an_array_of_the_kernels_own_metadata() {
         minor: 125,
         size: 40 << 20,
         slaves: vec!["md126p1".into(), "md126p2".into()],
-        md: Some(MdFacts { path: "/dev/md/data".into() }),
+        md: Some(MdFacts { path: "/dev/md/data".into(), ..MdFacts::default() }),
         ..DeviceFacts::default()
     };
     let actions = script.add("md125", facts, content(Kind::Ext4, "root"));

@@ -10,7 +10,7 @@ use crate::script::Script;
 const SET: [u8; 24] = *b"Linux-MD0123456789abcdef";
 
 /// Disk `number` of a set of two with this level.
-fn group(number: u32, level: (u8, u8)) -> Group {
+pub(super) fn group(number: u32, level: (u8, u8)) -> Group {
     Group {
         guid: [7; 24],
         sequence: 5,
@@ -31,10 +31,11 @@ fn group(number: u32, level: (u8, u8)) -> Group {
         }],
         spare: false,
         fickle: false,
+        host: None,
     }
 }
 
-fn disk(group: Group) -> Content {
+pub(super) fn disk(group: Group) -> Content {
     Content {
         signatures: vec![Signature::new(Format::Ddf.kind())],
         member: Some(Box::new(Member::AtaRaid(Disk::Ddf(group)))),

@@ -4,7 +4,7 @@ use ondisk::ata_raid::{Disk, Level, imsm};
 use ondisk::{Content, Kind, Member, Signature};
 
 use super::{created, plan, uuid};
-use crate::assemble::ata_raid::containers::containers;
+use crate::assemble::ata_raid::containers::{colons, containers};
 use crate::assemble::ata_raid::external::volumes_below;
 use crate::command::{Action, ContainerRequest};
 use crate::event::{DeviceFacts, MdFacts, Outcome};
@@ -54,6 +54,12 @@ pub(super) fn anchor() -> imsm::Anchor {
     }
 }
 
+/// What mdadm's map says of the running mirror.
+pub(super) fn running(anchor: &imsm::Anchor) -> MdFacts {
+    let uuid = anchor.uuid(Some(0)).unwrap();
+    MdFacts { path: "/dev/md/Root_0".into(), uuid: colons(uuid) }
+}
+
 pub(super) fn content(anchor: &imsm::Anchor) -> Content {
     Content {
         signatures: vec![Signature::new(Kind::ImsmMember)],
@@ -75,11 +81,11 @@ pub(super) fn disk(script: &mut Script, name: &str, serial: &str, content: Conte
     script.add(name, facts, content)
 }
 
-fn is_start(action: &Action) -> bool {
+pub(super) fn is_start(action: &Action) -> bool {
     matches!(action, Action::StartContainer(_))
 }
 
-fn started(actions: &[Action]) -> Option<&ContainerRequest> {
+pub(super) fn started(actions: &[Action]) -> Option<&ContainerRequest> {
     actions.iter().find_map(|action| match action {
         Action::StartContainer(request) => Some(request),
         _ => None,
@@ -138,7 +144,7 @@ fn marked(disks: &[&str], anchor: &imsm::Anchor) -> Vec<(String, Vec<u32>)> {
         parent: parent.map(Into::into),
         partn: parent.map(|_| 1),
         slaves: slaves.iter().map(|name| (*name).into()).collect(),
-        md: parent.is_none().then(|| MdFacts { path: "/dev/md/Root_0".into() }),
+        md: parent.is_none().then(|| running(anchor)),
         ..DeviceFacts::default()
     };
     let below: Vec<&str> = ["sda", "sdb"].into_iter().take(disks.len()).collect();
@@ -183,7 +189,7 @@ fn a_volume_is_told_by_its_disks() {
         size: 50 << 20,
         diskseq: 100,
         slaves: vec!["sdc".into(), "sdd".into()],
-        md: Some(MdFacts { path: "/dev/md/Root_0".into() }),
+        md: Some(running(&other)),
         ..DeviceFacts::default()
     };
     script.add("md126", facts.clone(), Content::default());
@@ -197,29 +203,6 @@ fn a_volume_is_told_by_its_disks() {
     // Started without a disk that has shown up since.
     script.tell(crate::Event::Device("md126".into(), DeviceFacts { slaves: vec!["sdc".into()], ..facts }));
     assert_eq!(missing(&script), [vec![1]]);
-}
-
-#[test]
-fn volumes_of_one_name_have_paths_of_their_own() {
-    let mut same = anchor();
-    same.volumes[1].name = "Root".into();
-    let mut script = Script::new(plan(uuid("root")));
-    disk(&mut script, "sda", "one", content(&same));
-    let actions = disk(&mut script, "sdb", "two", content(&same));
-    let paths: Vec<&str> =
-        started(&actions).unwrap().volumes.iter().map(|volume| volume.path.as_str()).collect();
-    assert_eq!(paths, ["/dev/md/Root_0", "/dev/md/Root_1"]);
-}
-
-/// Each volume has one line in mdadm's map, and a link below `/dev/md`.
-#[test]
-fn a_name_forges_no_path() {
-    let mut odd = anchor();
-    odd.volumes[0].name = "a\nmd0 b/../c".into();
-    let mut script = Script::new(plan(uuid("root")));
-    disk(&mut script, "sda", "one", content(&odd));
-    let actions = disk(&mut script, "sdb", "two", content(&odd));
-    assert_eq!(started(&actions).unwrap().volumes[0].path, "/dev/md/a_md0_b-..-c_0");
 }
 
 /// A disk that was missing when others were written to has an older copy of the metadata, which still calls it good.

@@ -52,7 +52,7 @@ fn array_facts(slaves: &[&str]) -> DeviceFacts {
         major: 9,
         minor: 127,
         size: 1 << 30,
-        md: Some(MdFacts { path: "/dev/md/data".into() }),
+        md: Some(MdFacts { path: "/dev/md/data".into(), ..MdFacts::default() }),
         slaves: slaves.iter().map(|name| (*name).into()).collect(),
         ..DeviceFacts::default()
     }
