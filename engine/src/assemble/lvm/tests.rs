@@ -660,6 +660,47 @@ fn root_found_elsewhere_does_not_leave_a_volume_half_made() {
 }
 
 #[test]
+fn volumes_that_are_listed_are_read_only() {
+    let vg = group("vg", 'v', 1, "a", &[("root", 0), ("home", 0)]);
+    for (line, list, expected) in [
+        ("root=/dev/vg/root", "\"vg/root\"", true),
+        ("root=/dev/vg/root", "\"vg\"", true),
+        ("root=/dev/vg/root", "\"vg/home\"", false),
+        ("root=/dev/vg/root", "", false),
+        ("root=/dev/vg/root rd.lvm.conf=0", "\"vg\"", false),
+    ] {
+        let conf = format!("activation {{ read_only_volume_list = [ {list} ] }}");
+        let mut script = script_with(line, &conf);
+        let actions = script.disk("sda", pv('a', Some(&vg)));
+        let made = actions.iter().find_map(|action| match action {
+            Action::CreateDm(device) => Some(device.read_only),
+            _ => None,
+        });
+        assert_eq!(made, Some(expected), "{line} {list}");
+    }
+    // A snapshot is activated with its origin, and judged by it.
+    for (listed, expected) in [("origin", true), ("snap", false)] {
+        let mut vg = group("vg", 'v', 1, "a", &[("origin", 0), ("snap", 0)]);
+        let mut snapshot = linear("snapshot0", 2, "pv0");
+        snapshot.segments[0].kind = "snapshot".into();
+        snapshot.segments[0].config = Section(vec![
+            ("chunk_size".into(), Value::Number(8)),
+            ("origin".into(), Value::Text("origin".into())),
+            ("cow_store".into(), Value::Text("snap".into())),
+        ]);
+        vg.lvs.push(snapshot);
+        let conf = format!("activation {{ read_only_volume_list = [ \"vg/{listed}\" ] }}");
+        let mut script = script_with("root=/dev/vg/snap", &conf);
+        let actions = script.disk("sda", pv('a', Some(&vg)));
+        let Some(Action::CreateDm(device)) = actions.iter().find(|one| matches!(one, Action::CreateDm(_)))
+        else {
+            panic!("{actions:?}")
+        };
+        assert_eq!((device.name.as_str(), device.read_only), ("vg-origin-real", expected));
+    }
+}
+
+#[test]
 fn filters_hide_devices() {
     let vg = group("vg", 'v', 1, "a", &[("root", 0)]);
     let conf = "devices { filter = [ \"r|/dev/sda$|\" ] }";
