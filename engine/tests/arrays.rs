@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use cmdline::Plan;
 use cmdline::plan::{Patience, RootSpec};
 use engine::{
-    Action, ArrayRequest, Command, CommandId, DevName, DeviceFacts, Engine, Event, ImageFacts, MdFacts,
-    Moment, Outcome, StopReason,
+    Action, ArrayRequest, Command, CommandId, DevName, DeviceFacts, Engine, Event, Failure, ImageFacts,
+    MdFacts, Moment, Outcome, StopReason,
 };
 use ondisk::md::{Role, Superblock, Version};
 use ondisk::{Content, Kind, Member, Signature};
@@ -29,6 +29,28 @@ struct Part {
     disk: String,
     superblock: Superblock,
     arrival: Option<u64>,
+    loss: Option<Loss>,
+}
+
+/// A disk is pulled out while its array is being started for the first time.
+#[derive(Debug, Clone)]
+struct Loss {
+    kernel: Kernel,
+    /// Put back so much later.
+    back: Option<u64>,
+}
+
+/// What the kernel makes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kernel {
+    /// It does not take the member any more.
+    Refuses,
+    /// Its node has gone.
+    FindsNothing,
+    /// It has taken it, and cannot start the array.
+    CannotStart,
+    /// It has started the array, with the member as a faulty one.
+    HasStarted,
 }
 
 #[derive(Debug, Clone)]
@@ -134,7 +156,18 @@ impl World {
                 1 if late => Some(rng.between(1_000, GRACE - 3_000)),
                 _ => Some(0),
             };
-            self.parts.push(Part { disk, superblock, arrival });
+            // Which of two copies is used, and whether a spare is there at the start, differs from order to order.
+            let may_go = late && matches!(superblock.role, Role::Active(_));
+            let loss = (may_go && rng.percent(8)).then(|| Loss {
+                kernel: *rng.pick(&[
+                    Kernel::Refuses,
+                    Kernel::FindsNothing,
+                    Kernel::CannotStart,
+                    Kernel::HasStarted,
+                ]),
+                back: rng.percent(50).then(|| rng.between(2_000, GRACE - 3_000)),
+            });
+            self.parts.push(Part { disk, superblock, arrival, loss });
         }
     }
 
@@ -163,11 +196,13 @@ struct Machine<'a> {
     sequence: u64,
     arrays: Vec<(String, ArrayRequest)>,
     used: BTreeSet<String>,
+    /// Disks that were pulled out once.
+    lost: BTreeSet<String>,
     mounted: Option<BTreeSet<(Role, u64)>>,
     last_arrival: u64,
 }
 
-impl Machine<'_> {
+impl<'a> Machine<'a> {
     fn soon(&mut self, event: Event) {
         let time = self.now + self.rng.below(self.delay + 1);
         self.at(time, event);
@@ -281,6 +316,30 @@ impl Machine<'_> {
             let parity = matches!(best.level, 5 | 6);
             assert!(!parity || best.clean || best.ppl, "dirty and degraded");
         }
+        let mut request = request;
+        if let Some((part, loss)) = self.first_loss(&request) {
+            let device = DevName(part.disk.clone());
+            self.lost.insert(part.disk.clone());
+            self.soon(Event::Gone(device.clone()));
+            if let Some(back) = loss.back {
+                self.at(self.now + back, disk(part));
+            }
+            let survives = best.level != 10 && missing < covered;
+            let what = format!("add {device} to md127");
+            let failure = match loss.kernel {
+                Kernel::HasStarted if survives => None,
+                Kernel::Refuses => Some(Failure::Member { device: device.clone(), what, errno: 6 }),
+                Kernel::FindsNothing => Some(Failure::Gone),
+                Kernel::CannotStart | Kernel::HasStarted => {
+                    Some(Failure::Os { what: "start md127".into(), errno: 5 })
+                }
+            };
+            if let Some(failure) = failure {
+                self.soon(Event::Failed(id, failure));
+                return;
+            }
+            request.members.retain(|member| member.device != device);
+        }
         for member in &request.members {
             assert!(self.used.insert(member.device.0.clone()), "{} is in two arrays", member.device);
         }
@@ -291,6 +350,17 @@ impl Machine<'_> {
         let facts = self.facts(&name);
         self.soon(Event::Done(id, Outcome::Made { major: 9, minor }));
         self.soon(Event::Device(DevName(name), facts));
+    }
+
+    /// The disk that is pulled out while these are put together.
+    fn first_loss(&self, request: &ArrayRequest) -> Option<(&'a Part, &'a Loss)> {
+        let part = |name: &str| self.world.parts.iter().find(|part| part.disk == name);
+        request
+            .members
+            .iter()
+            .filter_map(|member| part(&member.device.0))
+            .filter(|part| !self.lost.contains(&part.disk))
+            .find_map(|part| Some((part, part.loss.as_ref()?)))
     }
 
     fn facts(&self, name: &str) -> DeviceFacts {
@@ -330,6 +400,7 @@ fn play(world: &World, plan: &Plan, seed: u64) -> End {
         sequence: 0,
         arrays: Vec::new(),
         used: BTreeSet::new(),
+        lost: BTreeSet::new(),
         mounted: None,
         last_arrival: 0,
     };

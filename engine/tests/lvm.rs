@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use engine::assemble::lvm::activation::{Activation, KernelFacts, PvDevice, ReadAhead, activate};
-use ondisk::lvm::{Value, VolumeGroup, parse_metadata};
+use ondisk::lvm::{LogicalVolume, Value, VolumeGroup, parse_metadata};
 
 /// Every loop device of the fixtures has the kernel's usual read-ahead.
 const PV_READ_AHEAD: u32 = 256;
@@ -121,7 +121,12 @@ fn plan(vg: &VolumeGroup, fixture: &Fixture, case: &Case) -> Result<Activation, 
         let (major, minor) = *fixture.pvs.get(id)?;
         Some(PvDevice { major, minor, read_ahead: PV_READ_AHEAD, dax: false })
     };
-    let facts = KernelFacts { version: KERNEL, thin_threshold: THIN_THRESHOLD, active: &|_| None };
+    let facts = KernelFacts {
+        version: KERNEL,
+        thin_threshold: THIN_THRESHOLD,
+        active: &|_| None,
+        read_only: &|_| false,
+    };
     let degraded = case.options.contains("degraded");
     activate(vg, &case.lv, &pvs, degraded, &facts).map_err(|refusal| refusal.to_string())
 }
@@ -263,7 +268,12 @@ fn a_writecache_on_persistent_memory() {
             let dax = memory.contains(&vg.pvs[minor].name.as_str());
             Some(PvDevice { major: 8, minor: u32::try_from(minor).unwrap(), dax, ..PvDevice::default() })
         };
-        let facts = KernelFacts { version: KERNEL, thin_threshold: THIN_THRESHOLD, active: &|_| None };
+        let facts = KernelFacts {
+            version: KERNEL,
+            thin_threshold: THIN_THRESHOLD,
+            active: &|_| None,
+            read_only: &|_| false,
+        };
         match (activate(vg, "plain", &pvs, false, &facts), expected) {
             (Ok(plan), Ok(mode)) => {
                 let numbers: Vec<_> = (0..10).map(|minor| (253, minor)).collect();
@@ -296,6 +306,44 @@ fn origins_are_resumed_when_their_snapshots_are_there() {
 }
 
 /// What is active already is referred to, not made again.
+/// lvm2 keeps from `read_only_volume_list` what is written nevertheless: the chunks of snapshots, the parts of RAID volumes
+/// and what stands in for missing ones.
+#[test]
+fn a_volume_is_made_read_only_with_what_is_below() {
+    let mut kept = 0;
+    for (path, vg, fixture) in fixtures() {
+        for case in fixture.cases.iter().filter(|case| !case.devices.is_empty()) {
+            let Ok(usual) = plan(&vg, &fixture, case) else { continue };
+            let listed = |_: &LogicalVolume| true;
+            let facts = KernelFacts {
+                version: KERNEL,
+                thin_threshold: THIN_THRESHOLD,
+                active: &|_| None,
+                read_only: &listed,
+            };
+            let pvs = |id: &str| {
+                let (major, minor) = *fixture.pvs.get(id)?;
+                Some(PvDevice { major, minor, read_ahead: PV_READ_AHEAD, dax: false })
+            };
+            let degraded = case.options.contains("degraded");
+            let mut plan = activate(&vg, &case.lv, &pvs, degraded, &facts).expect("as before");
+            for device in &mut plan.devices {
+                let name = device.name.trim_end_matches(|letter: char| letter.is_ascii_digit());
+                let written = ["-cow", "_rimage_", "_rmeta_"].iter().any(|end| name.ends_with(end))
+                    || name.contains("-missing_");
+                assert_eq!(device.read_only, !written, "{}: {}", path.display(), device.name);
+                kept += usize::from(written);
+            }
+            plan.devices
+                .iter_mut()
+                .zip(&usual.devices)
+                .for_each(|(one, other)| one.read_only = other.read_only);
+            assert_eq!(plan, usual, "nothing else changes");
+        }
+    }
+    assert!(kept > 4);
+}
+
 #[test]
 fn what_is_active_is_not_made_again() {
     for (_, vg, fixture) in fixtures() {
@@ -313,7 +361,12 @@ fn what_is_active_is_not_made_again() {
                 &case.lv,
                 &pvs,
                 degraded,
-                &KernelFacts { version: KERNEL, thin_threshold: THIN_THRESHOLD, active: &active },
+                &KernelFacts {
+                    version: KERNEL,
+                    thin_threshold: THIN_THRESHOLD,
+                    active: &active,
+                    read_only: &|_| false,
+                },
             )
             .unwrap();
             assert_eq!(rest.devices.len(), 1, "{}", case.lv);
@@ -324,7 +377,12 @@ fn what_is_active_is_not_made_again() {
                 &case.lv,
                 &pvs,
                 degraded,
-                &KernelFacts { version: KERNEL, thin_threshold: THIN_THRESHOLD, active: &|_| Some((253, 1)) },
+                &KernelFacts {
+                    version: KERNEL,
+                    thin_threshold: THIN_THRESHOLD,
+                    active: &|_| Some((253, 1)),
+                    read_only: &|_| false,
+                },
             );
             assert_eq!(nothing.unwrap().devices, []);
         }
@@ -348,7 +406,12 @@ fn missing_volumes_are_refused_or_covered() {
                     ..PvDevice::default()
                 })
             };
-            let facts = KernelFacts { version: KERNEL, thin_threshold: THIN_THRESHOLD, active: &|_| None };
+            let facts = KernelFacts {
+                version: KERNEL,
+                thin_threshold: THIN_THRESHOLD,
+                active: &|_| None,
+                read_only: &|_| false,
+            };
             for case in &fixture.cases {
                 let whole = activate(&vg, &case.lv, &pvs, false, &facts);
                 match activate(&vg, &case.lv, &pvs, true, &facts) {
@@ -383,8 +446,12 @@ fn changed_metadata_never_panics() {
             for bytes in [&text[..at], &changed] {
                 let Ok(vg) = parse_metadata(bytes) else { continue };
                 let pvs = |_: &str| Some(PvDevice::default());
-                let facts =
-                    KernelFacts { version: KERNEL, thin_threshold: THIN_THRESHOLD, active: &|_| None };
+                let facts = KernelFacts {
+                    version: KERNEL,
+                    thin_threshold: THIN_THRESHOLD,
+                    active: &|_| None,
+                    read_only: &|_| false,
+                };
                 for lv in &vg.lvs {
                     if let Ok(plan) = activate(&vg, &lv.name, &pvs, true, &facts) {
                         assert!(plan.devices.len() < 4097);

@@ -21,7 +21,12 @@ fuzz_target!(|data: &[u8]| {
     };
     let active = |uuid: &str| (uuid.len() % 7 == usize::from(choice >> 5)).then_some((253, 9));
     let thin_threshold = u64::from(choice >> 1);
-    let facts = KernelFacts { version: (u32::from(choice & 15), 9), thin_threshold, active: &active };
+    let facts = KernelFacts {
+        version: (u32::from(choice & 15), 9),
+        thin_threshold,
+        active: &active,
+        read_only: &|_| choice & 8 != 0,
+    };
     for lv in vg.lvs.iter().take(64) {
         let Ok(plan) = activate(&vg, &lv.name, &pvs, choice & 16 != 0, &facts) else { continue };
         let mut made = Vec::new();

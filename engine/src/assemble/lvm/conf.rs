@@ -13,6 +13,8 @@ pub struct LvmConf {
     volumes: Option<Vec<String>>,
     /// `activation/auto_activation_volume_list`: nothing else is activated unasked.
     auto_volumes: Option<Vec<String>>,
+    /// `activation/read_only_volume_list`: what is activated read-only.
+    read_only_volumes: Vec<String>,
     /// `tags/...`: tags of this host.
     host_tags: Vec<String>,
     /// Tags of the hosts with these names.
@@ -37,6 +39,7 @@ impl LvmConf {
     pub(super) const NONE: LvmConf = LvmConf {
         volumes: None,
         auto_volumes: None,
+        read_only_volumes: Vec::new(),
         host_tags: Vec::new(),
         tags_of_hosts: Vec::new(),
         name_is_tag: false,
@@ -62,6 +65,7 @@ impl LvmConf {
         let find = |section, key| sources.iter().find_map(|root| setting(root, section, key));
         conf.volumes = find("activation", "volume_list").map(texts);
         conf.auto_volumes = find("activation", "auto_activation_volume_list").map(texts);
+        conf.read_only_volumes = find("activation", "read_only_volume_list").map(texts).unwrap_or_default();
         for (slot, key) in conf.filters.iter_mut().zip(["global_filter", "filter"]) {
             for rule in find("devices", key).map(texts).unwrap_or_default() {
                 match Pattern::rule(&rule) {
@@ -133,6 +137,11 @@ impl LvmConf {
     #[must_use]
     pub fn allows_unasked(&self, vg: &VolumeGroup, lv: &LogicalVolume) -> bool {
         self.auto_volumes.as_deref().is_none_or(|list| self.is_listed(list, vg, lv))
+    }
+
+    /// Whether `activation/read_only_volume_list` has the volume (lvm2: lib/activate/activate.c, _passes_readonly_filter).
+    pub(super) fn is_read_only(&self, vg: &VolumeGroup, lv: &LogicalVolume) -> bool {
+        self.is_listed(&self.read_only_volumes, vg, lv)
     }
 
     /// `VG`, `VG/LV`, `@tag` of either, `@*` for any tag of this host.
@@ -211,7 +220,10 @@ mod tests {
 
     const TEXT: &str = r#"
         # comment
-        activation { volume_list = [ "vg0", "vg1/a", "@net", "@*" ]  auto_activation_volume_list = [] }
+        activation {
+            volume_list = [ "vg0", "vg1/a", "@net", "@*" ]  auto_activation_volume_list = []
+            read_only_volume_list = [ "vg0/x", "@net" ]
+        }
         devices/filter = [ "r|/dev/sdb|", "a|.*|" ]
         global { system_id_source = "lvmlocal" }
         tags { here { } there { host_list = ["x"] } }
@@ -224,17 +236,19 @@ mod tests {
             Some(b"local { system_id = \"me\" extra_system_ids = [\"you\"] }"),
         );
         assert_eq!(conf.warnings, [""; 0]);
-        for (name, lv_name, tag, yes) in [
-            ("vg0", "x", "", true),
-            ("vg1", "a", "", true),
-            ("vg1", "b", "", false),
-            ("vg1", "b", "net", true),
-            ("vg1", "b", "here", true),
-            ("vg1", "b", "there", false),
+        for (name, lv_name, tag, yes, read_only) in [
+            ("vg0", "x", "", true, true),
+            ("vg0", "y", "", true, false),
+            ("vg1", "a", "", true, false),
+            ("vg1", "b", "", false, false),
+            ("vg1", "b", "net", true, true),
+            ("vg1", "b", "here", true, false),
+            ("vg1", "b", "there", false, false),
         ] {
             let vg = VolumeGroup { name: name.into(), tags: vec![tag.into()], ..VolumeGroup::default() };
             let lv = LogicalVolume { name: lv_name.into(), ..LogicalVolume::default() };
             assert_eq!(conf.allows(&vg, &lv), yes, "{name}/{lv_name} {tag}");
+            assert_eq!(conf.is_read_only(&vg, &lv), read_only, "{name}/{lv_name} {tag}");
             assert!(!conf.allows_unasked(&vg, &lv));
         }
         assert!(

@@ -163,7 +163,13 @@ impl Lvm {
             self.unseen.get(uuid).copied().unwrap_or_else(|| shown(view.table, uuid))
         };
         let thin_threshold = view.lvm_conf().thin_threshold();
-        let facts = KernelFacts { version: view.image.kernel, thin_threshold, active: &active };
+        let read_only = |lv: &LogicalVolume| view.lvm_conf().is_read_only(group.vg, lv);
+        let facts = KernelFacts {
+            version: view.image.kernel,
+            thin_threshold,
+            active: &active,
+            read_only: &read_only,
+        };
         let present = |id: &str| group.number(id);
         if !group.is_complete() {
             let at = view.at_rest.after(view.plan.degraded.unwrap_or(GRACE));

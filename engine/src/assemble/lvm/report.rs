@@ -195,7 +195,8 @@ fn uncovered(view: View<'_>, group: &Group<'_>, lv: &str) -> Option<String> {
         return None;
     }
     let thin_threshold = view.lvm_conf().thin_threshold();
-    let facts = KernelFacts { version: view.image.kernel, thin_threshold, active: &|_| None };
+    let facts =
+        KernelFacts { version: view.image.kernel, thin_threshold, active: &|_| None, read_only: &|_| false };
     let refusal = activation::activate(group.vg, lv, &|id| group.number(id), true, &facts).err()?;
     matches!(refusal, Refusal::MissingPv { covered: false, .. }).then(|| refusal.to_string())
 }

@@ -48,6 +48,8 @@ struct Array {
     path: Option<String>,
     /// Why the module of its level could not be loaded.
     moduleless: Option<String>,
+    /// A member has gone while it was being started.
+    lost: bool,
 }
 
 /// The assembler of MD arrays.
@@ -211,7 +213,7 @@ impl Md {
             // before it is time to start, so that the answer does not count as a change then.
             let module = format!("md-level-{}", judged.best.level);
             let stage = Stage::Loading(requests.ask(Action::LoadModules(vec![module])));
-            self.arrays.insert(uuid, Array { stage, path: None, moduleless: None });
+            self.arrays.insert(uuid, Array { stage, path: None, moduleless: None, lost: false });
             return;
         }
         if !self.is_time(view, &judged.readiness) {
@@ -261,6 +263,7 @@ impl Md {
         if let Some(array) = self.arrays.get_mut(&uuid) {
             array.stage = Stage::Starting(id, members);
             array.path = name.path;
+            array.lost = false;
         }
     }
 
@@ -460,6 +463,12 @@ impl Assembler for Md {
                     array.path = None;
                     return true;
                 }
+                // Whatever the kernel said of it: what is left is judged again, and the member when it comes back.
+                (Stage::Starting(asked, _), Err(_)) if *asked == id && array.lost => {
+                    array.stage = Stage::Ready;
+                    array.path = None;
+                    return true;
+                }
                 (Stage::Starting(asked, members), Err(failure)) if *asked == id => {
                     let mut why = failure.to_string();
                     if let Some(module) = &array.moduleless {
@@ -484,6 +493,11 @@ impl Assembler for Md {
             // by which it looks replaced.
             let started = self.arrays.values_mut().filter(|array| matches!(array.stage, Stage::Started(_)));
             started.for_each(|array| array.stage = Stage::Ready);
+        }
+        for array in self.arrays.values_mut() {
+            if let Stage::Starting(_, members) = &mut array.stage {
+                array.lost |= members.remove(name);
+            }
         }
         // What ran on it may be stopped, and is put together again from what is left.
         self.arrays.retain(|_, array| match &array.stage {

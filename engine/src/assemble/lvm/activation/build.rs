@@ -20,6 +20,8 @@ pub(super) struct Builder<'g, 'a> {
     pub group: &'g Group<'a>,
     pub pvs: &'g dyn Fn(&str) -> Option<PvDevice>,
     pub facts: &'g KernelFacts<'g>,
+    /// The volume that is activated, with all below it.
+    pub read_only: bool,
     pub tree: Tree,
     /// Node with metadata, node of the pool, volume.
     pub checks: Vec<(usize, usize, usize, PoolKind)>,
@@ -61,7 +63,9 @@ pub(super) fn activate(
     let mut presence = Presence::new(&group, pvs);
     presence.check(top, degraded)?;
     let missing_images = presence.degraded;
-    let mut builder = Builder { group: &group, pvs, facts, tree: Tree::default(), checks: Vec::new() };
+    let read_only = group.lvs.get(top).is_some_and(|info| (facts.read_only)(info.lv));
+    let mut builder =
+        Builder { group: &group, pvs, facts, read_only, tree: Tree::default(), checks: Vec::new() };
     builder.add(top, None, 0)?;
     let order = builder.tree.order().ok_or_else(|| group.broken(top, "volumes in a ring"))?;
     let checks = std::mem::take(&mut builder.checks);
@@ -217,13 +221,14 @@ impl<'a> Builder<'_, 'a> {
         Ok(())
     }
 
+    /// As `read_only_lv` of lvm2's dev_manager.c.
     fn is_read_only(&self, lv: usize, layer: Option<&str>) -> bool {
         let Some(info) = self.group.lvs.get(lv) else { return false };
         if (layer.is_some() && self.group.is_cow(lv)) || info.raid_image || info.raid_metadata {
             return false;
         }
         let pool = matches!(self.group.kind(lv), "thin-pool" | "vdo-pool");
-        (layer.is_none() && pool) || !info.write
+        (layer.is_none() && pool) || !info.write || self.read_only
     }
 
     /// An origin of snapshots, with all of them.

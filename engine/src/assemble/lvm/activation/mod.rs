@@ -20,7 +20,7 @@ pub use refusal::Refusal;
 
 use std::fmt::Write as _;
 
-use ondisk::lvm::VolumeGroup;
+use ondisk::lvm::{LogicalVolume, VolumeGroup};
 
 pub use crate::command::ReadAhead;
 use crate::command::{Action, DmDevice, DmTarget};
@@ -46,6 +46,9 @@ pub struct KernelFacts<'a> {
     pub thin_threshold: u64,
     /// Numbers of the device-mapper device with this UUID, if there is one.
     pub active: &'a dyn Fn(&str) -> Option<(u32, u32)>,
+    /// Whether this volume is to be activated read-only, whatever its own permission
+    /// (`activation/read_only_volume_list`).
+    pub read_only: &'a dyn Fn(&LogicalVolume) -> bool,
 }
 
 impl std::fmt::Debug for KernelFacts<'_> {

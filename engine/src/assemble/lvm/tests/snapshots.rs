@@ -90,3 +90,26 @@ fn nobody_uses_a_volume_before_all_of_it_is_made() {
         assert_eq!(mounted(&actions), [format!("dm-{root}")]);
     }
 }
+
+/// vgchange activates origins, which bring their snapshots along: what keeps an origin down keeps them down.
+#[test]
+fn a_snapshot_does_not_pull_its_origin_up() {
+    for (skipped, count) in [(false, 1), (true, 0)] {
+        let mut vg = group("vg", 'v', 1, "a", &[("origin", 0), ("snap", 0)]);
+        let mut snapshot = linear("snapshot0", 2, "pv0");
+        snapshot.status = words(&["READ", "WRITE"]);
+        snapshot.segments[0].kind = "snapshot".into();
+        snapshot.segments[0].config = Section(vec![
+            ("chunk_size".into(), Value::Number(8)),
+            ("origin".into(), Value::Text("origin".into())),
+            ("cow_store".into(), Value::Text("snap".into())),
+        ]);
+        vg.lvs.push(snapshot);
+        if skipped {
+            vg.lvs[0].flags = words(&["ACTIVATION_SKIP"]);
+        }
+        let mut script = script("rd.lvm.vg=vg");
+        let actions = script.disk("sda", pv('a', Some(&vg)));
+        assert_eq!(created(&actions).len(), count, "{actions:?}");
+    }
+}

@@ -414,3 +414,54 @@ fn named_arrays_hold_the_root() {
     assert!(mounted(&script.wait(9_900)).is_empty());
     assert_eq!(mounted(&script.wait(200)), ["sdr"]);
 }
+
+/// What went is judged anew, in whatever order its loss and the kernel's answer are heard of.
+#[test]
+fn a_member_that_goes_while_its_array_is_being_started() {
+    let refused = || Failure::Member { device: "sdb".into(), what: "add sdb to md127".into(), errno: 6 };
+    let stuck = || Failure::Os { what: "start md127".into(), errno: 5 };
+    for failure in [refused(), stuck(), Failure::Gone] {
+        for heard_first in [true, false] {
+            let mut script = Script::new(eager());
+            script.disk("sda", on_disk(member(1, 2, 0)));
+            script.disk("sdb", on_disk(member(1, 2, 1)));
+            let mut actions = Vec::new();
+            if heard_first {
+                actions.extend(script.tell(Event::Gone("sdb".into())));
+            }
+            actions.extend(script.answer(is_assembly, Err(failure.clone())));
+            if !heard_first {
+                actions.extend(script.tell(Event::Gone("sdb".into())));
+            }
+            assert!(assembled(&actions).is_empty(), "{failure:?}, {heard_first}: {actions:?}");
+            // It is back before the grace is over, and nothing is held against it.
+            script.wait(3_000);
+            let actions = script.disk("sdb", on_disk(member(1, 2, 1)));
+            let requests = assembled(&actions);
+            assert_eq!(requests.len(), 1, "{failure:?}, {heard_first}: {actions:?}");
+            assert_eq!(devices(&requests[0]), ["sda", "sdb"]);
+            // It goes again, and stays away.
+            script.tell(Event::Gone("sdb".into()));
+            script.answer(is_assembly, Err(failure.clone()));
+            let requests = assembled(&script.wait(11_000));
+            assert_eq!(requests.len(), 1, "{failure:?}, {heard_first}");
+            assert_eq!((devices(&requests[0]), requests[0].read_auto), (vec!["sda"], true));
+        }
+    }
+}
+
+/// Went after the kernel had taken it: the array runs without, and it is not taken for one that is inside.
+#[test]
+fn a_member_that_went_is_named_when_it_comes_back() {
+    let mut script = Script::new(eager());
+    script.disk("sda", on_disk(member(1, 2, 0)));
+    script.disk("sdb", on_disk(member(1, 2, 1)));
+    script.tell(Event::Gone("sdb".into()));
+    script.answer(is_assembly, Ok(Outcome::Made { major: 9, minor: 127 }));
+    runs(&mut script, &["sda"], content(Kind::Ext4, "other"));
+    let actions = script.disk("sdb", on_disk(member(1, 2, 1)));
+    assert!(assembled(&actions).is_empty(), "{actions:?}");
+    let named =
+        |action: &Action| matches!(action, Action::Say(_, text) if text.starts_with("sdb came too late"));
+    assert!(actions.iter().any(named), "{actions:?}");
+}
