@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::distribution::healthy;
-use super::handoff::{handed_over, root_device};
-use crate::bed::{Recipe, Tree};
+use super::handoff::{handed_over, root_device, root_is};
+use crate::bed::{KEY, LUKS_UUID, Recipe, Tree};
 use crate::disk::PLAIN_UUID;
-use crate::image::Image;
+use crate::image::{Extra, Image};
 use crate::kernel::Series;
 use crate::qemu::Bus;
 use crate::rootfs::Release;
@@ -17,7 +17,7 @@ use crate::written::WROTE;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let debians = ["imsm", "ddf"].into_iter().flat_map(|format| [debian(format), debian_on_half(format)]);
-    debians.chain([intel(), ddf(), ddf_mapped(), thin()]).collect()
+    debians.chain([intel(), ddf(), ddf_mapped(), thin(), layers()]).collect()
 }
 
 /// MiB of each disk.
@@ -206,6 +206,60 @@ fn thin() -> Scenario {
             })
         });
     Scenario::new("external-imsm-thin", boot)
+}
+
+/// What the image's mdadm.conf says of the container: its volume's name.
+const CONF: &str = "HOMEHOST probe\nARRAY /dev/md/renamed container=/dev/md/imsm0 member=0\n";
+
+/// Root is in LUKS on an array of md's own format on the mirror (at its end, since it begins where the disks do, and mdadm
+/// would take those for the members), and gets written to: what md or device-mapper make on a
+/// volume that is still read-only stays so. All arrays have the names that mdadm gives them with the same mdadm.conf.
+fn layers() -> Scenario {
+    let fill = "modprobe -a dm-crypt\n\
+        mdadm --create /dev/md/inner --run --force --level=1 --raid-devices=1 --metadata=1.0 --assume-clean --bitmap=none \
+            --homehost=any --name=inner /dev/md/root\n\
+        cryptsetup luksFormat --batch-mode --type luks2 --uuid $LUKS --pbkdf pbkdf2 --pbkdf-force-iterations 1000 \
+            --key-file key /dev/md/inner\n\
+        cryptsetup open --key-file key /dev/md/inner opened\n\
+        fill /dev/mapper/opened named";
+    let undo = "cryptsetup close opened\nmdadm --stop /dev/md/inner";
+    let more = format!(
+        "rm -rf /dev/md /run/mdadm/map
+mkdir -p /etc/mdadm
+printf '{}' >/etc/mdadm/mdadm.conf
+mdadm --incremental $A || true
+mdadm --incremental $B
+cat /run/mdadm/map
+mdadm --incremental $(readlink -f /dev/md/renamed)
+sed 's/^/map /' /run/mdadm/map >>noted
+mdadm --stop /dev/md/inner
+mdadm --stop /dev/md/renamed
+mdadm --stop --scan
+",
+        CONF.replace('\n', "\\n")
+    );
+    let fill = fill.replace("$LUKS", LUKS_UUID);
+    let recipe = recipe_with("-layers", "imsm", Tree::Probe, SIZE, &fill, [undo, &more]);
+    let cmdline = format!("root=/dev/mapper/root rw rd.luks.name={LUKS_UUID}=root rd.luks.key=/root.key");
+    let image = Image::universal()
+        .with(Extra::Text("/etc/mdadm/mdadm.conf", CONF))
+        .with(Extra::Text("/root.key", KEY));
+    let boot =
+        Boot::new(Series::V6_12, image, cmdline).disk(recipe.disk("A"), Bus::VirtioScsi).serial("/dev/vdd");
+    let boot = with_the_other(boot, &recipe).check("arrays are called as mdadm calls them", |seen| {
+        let verdict = seen.verdict.as_ref().ok_or("no verdict arrived")?;
+        let map = verdict.run.iter().find(|entry| entry.path == "/run/mdadm/map").ok_or("there is no map")?;
+        let names = |text: &str| {
+            let mut names: Vec<String> =
+                text.lines().map(|line| line.split(' ').skip(2).collect::<Vec<_>>().join(" ")).collect();
+            names.sort();
+            names
+        };
+        let noted: Vec<&str> = seen.dump.lines().filter_map(|line| line.strip_prefix("map ")).collect();
+        equal(&noted.len(), &3)?;
+        equal(&names(map.content.as_deref().unwrap_or_default()), &names(&noted.join("\n")))
+    });
+    Scenario::new("external-imsm-layers", root_is(handed_over(boot), "dm-0", "ext4", true))
 }
 
 /// The same volume by device-mapper, because md is not to have it: under the name and of the size that the metadata say,
