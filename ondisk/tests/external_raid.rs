@@ -13,25 +13,6 @@ fn file(name: &str) -> Vec<u8> {
     fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/raid").join(name)).unwrap()
 }
 
-/// Size (u64), then offset (u64), length (u32) and kind of each run: 0 with its bytes, 1 of ones.
-fn disk(name: &str) -> Sparse {
-    let bytes = file(name);
-    let (size, mut rest) = bytes.split_at(8);
-    let mut runs = Vec::new();
-    while let Some((header, tail)) = rest.split_at_checked(13) {
-        let offset = u64::from_le_bytes(header[..8].try_into().unwrap());
-        let length = u32::from_le_bytes(header[8..12].try_into().unwrap()) as usize;
-        rest = tail;
-        if header[12] == 1 {
-            runs.push((offset, vec![0xff; length]));
-        } else {
-            runs.push((offset, tail[..length].to_vec()));
-            rest = &tail[length..];
-        }
-    }
-    Sparse { size: u64::from_le_bytes(size.try_into().unwrap()), runs }
-}
-
 fn member(disk: &Sparse, kind: Kind) -> Disk {
     let content = identify(disk).unwrap();
     assert_eq!(content.only().map(|signature| signature.kind), Some(kind), "{content:?}");
@@ -66,7 +47,7 @@ fn words(uuid: [u8; 16]) -> String {
 #[test]
 fn intels_are_what_mdadm_says() {
     for name in ["imsm-a.bin", "imsm-b.bin"] {
-        let Disk::Imsm(anchor) = member(&disk(name), Kind::ImsmMember) else { panic!("{name}") };
+        let Disk::Imsm(anchor) = member(&Sparse::fixture(name), Kind::ImsmMember) else { panic!("{name}") };
         let text = examined("imsm-a.txt");
         assert_eq!(format!("{:08x}", anchor.family), value(&text, "Family"));
         assert_eq!(format!("{:08x}", anchor.generation), value(&text, "Generation"));
@@ -88,7 +69,7 @@ fn intels_are_what_mdadm_says() {
 #[test]
 fn ddfs_are_what_mdadm_says() {
     for name in ["ddf-a.bin", "ddf-b.bin"] {
-        let Disk::Ddf(group) = member(&disk(name), Kind::DdfMember) else { panic!("{name}") };
+        let Disk::Ddf(group) = member(&Sparse::fixture(name), Kind::DdfMember) else { panic!("{name}") };
         let text = examined("ddf-a.txt");
         let guid = |guid: [u8; 24]| {
             let words = guid.chunks(4).map(|word| word.iter().map(|byte| format!("{byte:02X}")).collect());
@@ -116,7 +97,7 @@ fn ddfs_are_what_mdadm_says() {
 
 #[test]
 fn intels_are_marked_dirty() {
-    let clean = disk("imsm-a.bin");
+    let clean = Sparse::fixture("imsm-a.bin");
     let Disk::Imsm(before) = member(&clean, Kind::ImsmMember) else { panic!() };
     let dirty = marked(&clean, Format::Imsm, &[], usize::MAX);
     let Disk::Imsm(after) = member(&dirty, Kind::ImsmMember) else { panic!() };
@@ -139,7 +120,7 @@ fn intels_are_marked_dirty() {
 /// After every write the metadata are whole: those of before, until they are those of after.
 #[test]
 fn ddfs_are_marked_without_a_moment_of_weakness() {
-    let clean = disk("ddf-a.bin");
+    let clean = Sparse::fixture("ddf-a.bin");
     let Disk::Ddf(before) = member(&clean, Kind::DdfMember) else { panic!() };
     let mut dirty = before.clone();
     dirty.sets[0].state = 0x10;

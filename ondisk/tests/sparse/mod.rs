@@ -29,3 +29,27 @@ impl ReadAt for Sparse {
         self.size
     }
 }
+
+impl Sparse {
+    /// A disk below `tests/fixtures/raid`: size (u64), then offset (u64), length (u32) and kind of each run: 0 with its bytes,
+    /// 1 of ones. Later runs lie over earlier ones.
+    #[allow(dead_code, reason = "not every test has one")]
+    pub fn fixture(name: &str) -> Sparse {
+        let dir = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/raid");
+        let bytes = std::fs::read(dir.join(name)).unwrap();
+        let (size, mut rest) = bytes.split_at(8);
+        let mut runs = Vec::new();
+        while let Some((header, tail)) = rest.split_at_checked(13) {
+            let offset = u64::from_le_bytes(header[..8].try_into().unwrap());
+            let length = u32::from_le_bytes(header[8..12].try_into().unwrap()) as usize;
+            rest = tail;
+            if header[12] == 1 {
+                runs.push((offset, vec![0xff; length]));
+            } else {
+                runs.push((offset, tail[..length].to_vec()));
+                rest = &tail[length..];
+            }
+        }
+        Sparse { size: u64::from_le_bytes(size.try_into().unwrap()), runs }
+    }
+}

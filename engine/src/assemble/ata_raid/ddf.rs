@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use ondisk::ata_raid::ddf::{Config, Group, Virtual};
-use ondisk::ata_raid::{Disk, Format, Level, Parity, Part, State};
+use ondisk::ata_raid::{Above, Disk, Format, Level, Parity, Part, State};
 
 use crate::table::{Device, Table};
 
@@ -43,11 +43,25 @@ pub fn parts(table: &Table, own: &Group) -> Vec<Part> {
     parts
 }
 
+/// The newest record of the basic disk that this disk is part of: a set of two levels has one for each.
+fn config(set: &Virtual, own: &Group, all: &[&Group]) -> Option<Config> {
+    let records: Vec<&Config> =
+        all.iter().flat_map(|group| &group.parts).filter(|config| config.guid == set.guid).collect();
+    let newest = records.iter().max_by_key(|config| config.sequence)?;
+    let count = newest.secondary.0;
+    if count <= 1 {
+        return Some((*newest).clone());
+    }
+    (0..count).find_map(|basic| {
+        let records =
+            records.iter().filter(|config| (config.secondary.0, config.secondary.1) == (count, basic));
+        let newest = records.max_by_key(|config| config.sequence)?;
+        newest.members.iter().any(|(reference, _)| *reference == own.disk).then(|| (*newest).clone())
+    })
+}
+
 fn part(set: &Virtual, own: &Group, newest: &Group, all: &[&Group]) -> Option<Part> {
-    let records = |group: &&Group| -> Vec<Config> {
-        group.parts.iter().filter(|config| config.guid == set.guid).cloned().collect()
-    };
-    let config = all.iter().flat_map(records).max_by_key(|config| config.sequence)?;
+    let config = config(set, own, all)?;
     let (order, (_, offset)) =
         (0..).zip(&config.members).find(|(_, (reference, _))| *reference == own.disk)?;
     // Online, and neither failed nor being rebuilt.
@@ -72,11 +86,20 @@ fn part(set: &Virtual, own: &Group, newest: &Group, all: &[&Group]) -> Option<Pa
     } else {
         State::Ok
     };
+    let stride = 1_u32.checked_shl(config.stride_shift.into()).unwrap_or(0);
+    let (name, (joined, basic, _)) = (name(set), config.secondary);
+    let nested = is_raid_10(&config);
     Some(Part {
-        set: name(set),
-        above: None,
+        set: if nested { format!("{name}-{basic}") } else { name.clone() },
+        above: nested.then(|| Above {
+            set: name,
+            level: Level::Raid0,
+            stride,
+            order: basic.into(),
+            members: joined.into(),
+        }),
         level,
-        stride: 1_u32.checked_shl(config.stride_shift.into()).unwrap_or(0),
+        stride,
         members: u32::try_from(config.members.len()).ok()?,
         order,
         offset: *offset,
@@ -87,10 +110,16 @@ fn part(set: &Virtual, own: &Group, newest: &Group, all: &[&Group]) -> Option<Pa
     })
 }
 
+/// Mirrors joined by stripes: chunks go from one to the next, as in md's RAID 10 with near copies (mdadm: `layout_ddf2md`).
+fn is_raid_10(config: &Config) -> bool {
+    config.secondary.0 > 1 && matches!(config.level(), Some((10, ..)))
+}
+
 /// Level and qualifier. Two of dmraid's are wrong: rotating parity 0 is right asymmetric (mdadm: `layout_ddf2md`), and
 /// with a second level the first one is not all of it. RAID 4 it takes with its parity anywhere.
 fn level(config: &Config) -> Level {
     match config.level {
+        _ if is_raid_10(config) => Level::Raid1,
         (code, _) if config.secondary.0 > 1 => Level::Unsupported(code.into()),
         (0, _) => Level::Raid0,
         (1, _) => Level::Raid1,

@@ -139,9 +139,16 @@ impl Set {
                 (if level == Level::Raid1 { usable > 0 } else { there }, complete && states.len() >= members)
             }
         };
+        // Of a stripe of mirrors each one stands for itself.
+        let doubtful = match self.upper {
+            Some((Level::Raid0, ..)) => {
+                self.lower.iter().zip(&states).any(|(lower, (complete, _))| !complete && lower.is_syncing())
+            }
+            _ => self.is_syncing(),
+        };
         match (all, enough) {
             (true, _) => Readiness::Complete,
-            (false, true) if self.is_syncing() => {
+            (false, true) if doubtful => {
                 Readiness::Refused(format!("{missing}, and its redundancy had not been built to the end"))
             }
             (false, true) => Readiness::Degraded(missing),

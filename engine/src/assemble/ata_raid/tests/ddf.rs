@@ -187,13 +187,94 @@ fn what_is_not_in_order() {
     assert!(with(|group| group.sets[0].initialised = 1)[0].contains(" sync 2 "));
     assert!(with(|group| group.sets[0].state = 4).is_empty(), "failed");
     assert!(with(|group| group.sets[0].state = 8).is_empty(), "morphing");
-    assert!(with(|group| group.parts[0].secondary = (2, 0, 0)).is_empty(), "half of a RAID 10");
+    for secondary in [(2, 0, 1), (2, 0, 2)] {
+        let mut groups = vec![group(0, (1, 0)), group(1, (1, 0))];
+        groups.iter_mut().for_each(|group| group.parts[0].secondary = secondary);
+        assert!(made(groups, 30_000).0.is_empty(), "mirrored or concatenated mirrors");
+    }
     assert!(with(|group| group.parts[0].level = (6, 0)).is_empty());
     assert!(with(|group| group.sets[0].name = "a/b".into()).is_empty());
     // One disk of a mirror is as good as itself, cleanly stopped or not.
     let mut one = group(0, (1, 0));
     one.sets[0].state = 0x11;
     assert!(lines(&made(vec![one], 30_000).0)[0].contains(" linear "));
+}
+
+/// Disk `number` of two mirrors that are joined by stripes.
+fn group_of_four(number: u32) -> Group {
+    let mut group = group(number, (1, 0));
+    group.disks = [10, 11, 12, 13]
+        .map(|reference| Physical { reference, kind: 2, state: 1, sectors: 1 << 20 })
+        .to_vec();
+    let basic = number / 2;
+    group.parts[0].secondary = (2, u8::try_from(basic).unwrap(), 0);
+    group.parts[0].members = vec![(10 + basic * 2, 0), (11 + basic * 2, 64)];
+    group
+}
+
+/// What is made of these disks of a RAID 10, each mapping with the number `253:N` as it is made.
+fn made_of_four(groups: Vec<Group>) -> Vec<String> {
+    let mut script = Script::new(no_md());
+    let mut actions = Vec::new();
+    for (group, name) in groups.into_iter().zip(["sda", "sdb", "sdc", "sdd"]) {
+        actions.extend(script.disk(name, disk(group)));
+    }
+    actions.extend(script.wait(30_000));
+    let mut devices = Vec::new();
+    for minor in 0.. {
+        let Some(device) = created(&actions).first().map(|device| (*device).clone()) else { break };
+        devices.push(device);
+        actions = script.answer(is_create, Ok(Outcome::Made { major: 253, minor }));
+    }
+    let numbers: BTreeMap<String, &str> = ["sda", "sdb", "sdc", "sdd"]
+        .into_iter()
+        .filter_map(|name| {
+            let facts = &script.engine.table().get(&name.into())?.facts;
+            Some((format!("{}:{}", facts.major, facts.minor), name))
+        })
+        .collect();
+    let named = |line: String| {
+        let words = line.split(' ').map(|word| numbers.get(word).copied().unwrap_or(word).to_owned());
+        words.collect::<Vec<_>>().join(" ")
+    };
+    lines(&devices).into_iter().map(named).collect()
+}
+
+#[test]
+fn raid_10_is_a_stripe_of_mirrors() {
+    let four = || (0..4).map(group_of_four).collect::<Vec<_>>();
+    let first = "DMRAIDI-ddf1_data-0: 1000000 mirror core 2 512 nosync 2 sda 0 sdb 64 1 handle_errors";
+    let second = "DMRAIDI-ddf1_data-1: 1000000 mirror core 2 512 nosync 2 sdc 0 sdd 64 1 handle_errors";
+    let both = "DMRAID-ddf1_data: 1999872 striped 2 128 253:0 0 253:1 0";
+    assert_eq!(made_of_four(four()), [first, second, both]);
+    // Records have sequence numbers of their own.
+    let mut groups = four();
+    groups[0].parts[0].sequence = 9;
+    assert_eq!(made_of_four(groups), [first, second, both]);
+    // Not cleanly stopped.
+    let sync = |line: &str| line.replace("nosync", "sync");
+    let mut groups = four();
+    groups.iter_mut().for_each(|group| group.sets[0].state = 0x10);
+    assert_eq!(made_of_four(groups.clone()), [sync(first), sync(second), both.into()]);
+    // One of each mirror is enough, and one that is alone needs no synchronisation.
+    let alone = "DMRAIDI-ddf1_data-1: 1000000 linear sdc 0";
+    groups.pop();
+    assert_eq!(made_of_four(groups), [sync(first), alone.into(), both.into()]);
+    assert_eq!(made_of_four(four()[..3].to_vec()), [first, alone, both]);
+    assert!(made_of_four(four()[..2].to_vec()).is_empty(), "a whole mirror is missing");
+    // The newest record of the second mirror has another disk, and the group calls this one failed.
+    let mut groups = four();
+    groups[2].parts[0].sequence = 9;
+    groups[2].parts[0].members[1].0 = 99;
+    assert_eq!(made_of_four(groups), [first, alone, both]);
+    let mut groups = four();
+    groups[0].sequence = 9;
+    groups[0].disks[3].state = 3;
+    assert_eq!(made_of_four(groups), [first, alone, both]);
+    // What is below is no mirror.
+    let mut groups = four();
+    groups.iter_mut().for_each(|group| group.parts[0].level = (5, 2));
+    assert!(made_of_four(groups).is_empty());
 }
 
 /// What is missing of a RAID 5 cannot be told from parity that was never built.
