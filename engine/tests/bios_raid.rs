@@ -291,7 +291,7 @@ impl Machine<'_> {
                 major: 9,
                 minor: 126,
                 size: 50 << 20,
-                md: Some(MdFacts { path: volume.path.clone() }),
+                md: Some(MdFacts { path: volume.path.clone(), uuid: volume.uuid.clone() }),
                 slaves: volume.legs.iter().map(|(name, ..)| name.clone()).collect(),
                 ..DeviceFacts::default()
             };
