@@ -101,7 +101,7 @@ pub(super) static ROWS: &[Row] = &[
     Row::done(
         "rd.luks.timeout",
         Kind::Time(None, Some(|plan, limit| plan.luks.prompt_timeout = limit.filter(|limit| !limit.is_zero()))),
-        "How long the passphrase prompt waits; 0 is for ever.",
+        "How long a passphrase is asked for, anew after each answer; 0 is for ever, and `timeout=` among the options of a container goes before it. A container that nobody has typed for stays locked; the boot goes on if root is elsewhere.",
     )
     .family(F),
     Row::done(

@@ -58,6 +58,8 @@ pub struct Luks {
     /// The number of the newest question, and what an answer to it is for.
     asked: (QuestionId, Option<Purpose>),
     prompt_until: Option<Moment>,
+    /// Since when the open question is about each of its containers.
+    asked_since: BTreeMap<DevName, Moment>,
     waiting_for_key: Option<Moment>,
     /// PINs that tokens took: the next token of their kind is tried with them.
     pins: BTreeMap<TokenKind, SecretId>,
@@ -370,8 +372,7 @@ impl Assembler for Luks {
         }
         let purpose = purpose.clone();
         // The consoles take one answer per question.
-        self.question = None;
-        self.prompt_until = None;
+        self.forget_question();
         match purpose {
             Purpose::Pin(name, kind) => {
                 if let Some(container) = self.containers.get_mut(&name)
@@ -426,13 +427,11 @@ impl Assembler for Luks {
         for container in self.containers.values_mut() {
             container.known_from = self.typed.len();
         }
-        self.question = None;
-        self.prompt_until = None;
+        self.forget_question();
     }
 
     fn stop_asking(&mut self) {
-        self.question = None;
-        self.prompt_until = None;
+        self.forget_question();
     }
 
     fn is_busy(&self) -> bool {

@@ -54,6 +54,8 @@ struct Work {
     state: State,
     /// The superblock, where it had to be read from within the device.
     superblock: Option<verity::Superblock>,
+    /// Its failure was said.
+    said: bool,
 }
 
 /// Devices that are to be kept for somebody, or given back.
@@ -313,7 +315,7 @@ impl Verity {
             }
             volumes
                 .into_iter()
-                .map(|volume| Work { volume, state: State::Waiting, superblock: None })
+                .map(|volume| Work { volume, state: State::Waiting, superblock: None, said: false })
                 .collect()
         })
     }
@@ -365,9 +367,10 @@ impl Assembler for Verity {
 
     fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
         for work in self.works(view) {
-            let before = matches!(work.state, State::Failed(_));
             work.advance(view, requests);
-            if let (false, State::Failed(why)) = (before, &work.state) {
+            // What has failed may have failed by an answer.
+            let said = std::mem::replace(&mut work.said, matches!(work.state, State::Failed(_)));
+            if let (false, State::Failed(why)) = (said, &work.state) {
                 let text = format!("{} cannot be made: {why}", work.volume.owner());
                 requests.ask(Action::Say(Loudness::Error, text));
             }

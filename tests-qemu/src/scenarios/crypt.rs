@@ -227,8 +227,8 @@ fn late_key() -> Scenario {
     Scenario::new("luks-late-key-stick", linked(boot, "/dev/mapper/secret", "dm-0"))
 }
 
-/// LUKS1 around the LUKS2 of the root, and a LUKS2 beside them: one passphrase, typed once.
-fn three() -> Scenario {
+/// LUKS1 around the LUKS2 of the root, and a LUKS2 beside them.
+fn three_disks() -> Arc<Recipe> {
     let [outer, inner, beside] = THREE;
     let script = format!(
         "cryptsetup luksFormat --batch-mode --type luks1 --uuid {outer} --pbkdf-force-iterations 1000 \
@@ -242,7 +242,13 @@ fn three() -> Scenario {
          small /dev/mapper/luks-{beside}\n\
          note\n"
     );
-    let recipe = recipe("three", Tree::Probe, &[("ONE", 224), ("TWO", 32)], &script);
+    recipe("three", Tree::Probe, &[("ONE", 224), ("TWO", 32)], &script)
+}
+
+/// One passphrase, typed once, opens all three.
+fn three() -> Scenario {
+    let [outer, inner, beside] = THREE;
+    let recipe = three_disks();
     let boot = Boot::new(
         KERNEL,
         image(&[]),
@@ -316,24 +322,34 @@ fn two_consoles() -> Scenario {
     Scenario::new("luks-two-consoles", root_is(handed_over(boot), "dm-0", "ext4", false))
 }
 
-/// Wrong passphrases to the limit, as crypttab sets it: with rd.shell=0 that never ends in a shell.
+/// Wrong passphrases to the limit, as crypttab sets it, then nobody who types for another container within its time: with
+/// rd.shell=0 neither ends in a shell.
 fn wrong_to_the_limit() -> Scenario {
+    let [_, _, beside] = THREE;
     let boot = Boot::new(
         KERNEL,
         image(&[]).with(Extra::Text(
             "/etc/crypttab",
             "secret UUID=c1f3a2b4-6d7e-4f80-91a2-b3c4d5e6f701 none tries=2\n",
         )),
-        format!("root=UUID={PLAIN_UUID} ro rd.luks.uuid={LUKS_UUID} rd.shell=0 panic=0"),
+        format!(
+            "root=UUID={PLAIN_UUID} ro rd.luks.uuid={LUKS_UUID} rd.luks.uuid={beside} rd.luks.timeout=8 \
+             rd.shell=0 panic=0"
+        ),
     )
     .disk(Disk::Luks, Bus::VirtioBlk)
-    .expect("Passphrase for vda (secret): ")
+    .disk(three_disks().disk("TWO"), Bus::VirtioBlk)
+    .expect("Passphrase for vda (secret), vdb (luks-5d6e7f80-0003-4000-8000-c0ffee000003): ")
     .types("one")
     .expect("wrong passphrase, 1 try left")
     .types("two")
+    .expect("vda (secret) stays locked: 2 wrong passphrases")
+    .expect("Passphrase for vdb (luks-5d6e7f80-0003-4000-8000-c0ffee000003): ")
+    .expect("vdb (luks-5d6e7f80-0003-4000-8000-c0ffee000003) stays locked: nobody typed a passphrase in time")
+    .types("typed after the end")
     .expect("cannot reach root")
     .expect("2 wrong passphrases")
-    .types("typed after the end")
+    .expect("nobody typed a passphrase in time")
     .never_shows(PROMPT)
     .never_shows("typed after the end")
     .stops_before_root();

@@ -1,12 +1,15 @@
 //! What is asked on the consoles, of whom, how often.
 
-use std::time::Duration;
-
 use super::container::{Container, State};
 use super::{Luks, Modules};
 use crate::assemble::{Requests, View};
-use crate::command::{Action, TokenKind};
+use crate::command::{Action, Loudness, TokenKind};
 use crate::event::{DevName, QuestionId};
+use crate::time::Moment;
+
+/// Why a container is given up that nobody has typed for.
+const OUT_OF_TIME: &str =
+    "nobody typed a passphrase in time (rd.luks.timeout=, or timeout= among its options)";
 
 /// What an answer is for. What was typed for one purpose is used for no other: a token counts wrong PINs, and a plain
 /// mapping opens with anything.
@@ -47,7 +50,9 @@ impl Luks {
             return;
         }
         let timed_out = self.prompt_until.is_some_and(|until| until <= view.now);
-        let mut waiting = Vec::new();
+        let was_asked_for =
+            |name: &DevName| self.question.as_ref().is_some_and(|question| question.of.contains(name));
+        let (mut waiting, mut given_up) = (Vec::new(), Vec::new());
         let mut left: Option<u32> = None;
         self.waiting_for_key = None;
         let keysource_pending = self.containers.values().any(|one| {
@@ -85,15 +90,13 @@ impl Luks {
                 continue;
             }
             let remaining = container.tries.map(|tries| tries.saturating_sub(self.wrong(container)));
-            let given_up = match remaining {
+            let why_not = match remaining {
                 Some(0) => Some(format!("{} wrong passphrases", self.wrong(container))),
-                _ if timed_out => Some("nobody typed a passphrase in time (rd.luks.timeout)".to_owned()),
+                _ if timed_out && was_asked_for(&name) => Some(OUT_OF_TIME.to_owned()),
                 _ => None,
             };
-            if let Some(reason) = given_up {
-                if let Some(container) = self.containers.get_mut(&name) {
-                    container.state = State::Failed(reason);
-                }
+            if let Some(reason) = why_not {
+                given_up.push((name, reason));
                 continue;
             }
             left = match (left, remaining) {
@@ -102,11 +105,18 @@ impl Luks {
             };
             waiting.push(name);
         }
+        for (name, reason) in given_up {
+            if let Some(container) = self.containers.get_mut(&name) {
+                let text = format!("{name} ({}) stays locked: {reason}", container.name);
+                requests.ask(Action::Say(Loudness::Error, text));
+                container.state = State::Failed(reason);
+            }
+        }
         if waiting.is_empty() {
-            if self.question.take().is_some() {
+            if self.question.is_some() {
                 requests.ask(Action::StopAsking);
             }
-            self.prompt_until = None;
+            self.forget_question();
             return;
         }
         // What opens with any passphrase is asked for on its own, after the others.
@@ -143,8 +153,12 @@ impl Luks {
         if is_new || self.question.as_ref() != Some(&question) {
             if self.question.is_none() {
                 requests.ask(Action::LoadInputDrivers);
-                self.prompt_until = self.prompt_limit(&question.of).map(|limit| view.now.after(limit));
             }
+            self.asked_since.retain(|name, _| question.of.contains(name));
+            for name in &question.of {
+                self.asked_since.entry(name.clone()).or_insert(view.now);
+            }
+            self.prompt_until = self.prompt_end();
             requests.ask(Action::AskPassphrase {
                 question: self.asked.0,
                 prompt: question.prompt.clone(),
@@ -181,14 +195,21 @@ impl Luks {
         names
     }
 
-    /// How long to ask: as long as the most patient container waits.
-    fn prompt_limit(&self, waiting: &[DevName]) -> Option<Duration> {
-        let limits: Option<Vec<Duration>> = waiting
-            .iter()
-            .filter_map(|name| self.containers.get(name))
-            .map(|container| container.prompt_limit)
-            .collect();
-        limits?.into_iter().max()
+    /// Until when the question stands: as long as the most patient container waits.
+    fn prompt_end(&self) -> Option<Moment> {
+        let end = |(name, since): (&DevName, &Moment)| {
+            let limit = self.containers.get(name)?.prompt_limit?;
+            Some(since.after(limit))
+        };
+        let ends: Option<Vec<Moment>> = self.asked_since.iter().map(end).collect();
+        ends?.into_iter().max()
+    }
+
+    /// The question is answered, or nobody needs it any more.
+    pub(super) fn forget_question(&mut self) {
+        self.question = None;
+        self.prompt_until = None;
+        self.asked_since.clear();
     }
 
     fn prompt(&self, waiting: &[DevName]) -> String {

@@ -10,6 +10,7 @@ use cmdline::Plan;
 
 mod formats;
 mod options;
+mod time_limit;
 mod tokens;
 
 const ID: &str = "c15167d9-e233-3846-c457-81ffc102baa0";
@@ -451,18 +452,4 @@ fn a_root_two_containers_deep() {
     script.answer(is_open, Ok(Outcome::Done));
     let actions = script.mapping("dm-1", "luks-within", "dm-0", content(Kind::Ext4, "root"));
     assert_eq!(mounted(&actions), ["dm-1"]);
-}
-
-#[test]
-fn nobody_types_in_time() {
-    let mut plan = explicit(ID);
-    plan.luks.prompt_timeout = Some(Duration::from_secs(20));
-    let mut script = Script::new(plan);
-    script.disk("sda", luks());
-    assert!(!script.wait(19_000).contains(&Action::StopAsking));
-    let actions = script.wait(15_000);
-    assert!(actions.contains(&Action::StopAsking), "{actions:?}");
-    let text = script.engine.explain(crate::Moment(script.now)).to_string();
-    assert!(text.contains("rd.luks.timeout"), "{text}");
-    assert!(actions.iter().any(crate::script::is_rescue), "{actions:?}");
 }

@@ -1,9 +1,11 @@
 use cmdline::Plan;
 use ondisk::{Content, Kind, Member, integrity, verity};
 
-use crate::command::{Action, DmDevice, DmKey};
+use crate::command::{Action, DmDevice, DmKey, Loudness};
 use crate::script::{Script, content, gpt, is_mount, is_rescue, mounted, partition};
 use crate::{DevName, DeviceFacts, DmFacts, Failure, ImageFacts, Moment, Outcome};
+
+mod tables;
 
 const HASH: &str = "36e3f740ad502e2c25e2a23d9c7c17bf0fdad2300b7580842d4b7ec1fb0fa263";
 const DATA_PART: &str = "36e3f740-ad50-2e2c-25e2-a23d9c7c17bf";
