@@ -160,17 +160,31 @@ impl Table {
         let stale = device.facts.size != facts.size
             || device.facts.sector_size != facts.sector_size
             || device.facts.dm != facts.dm
-            || device.facts.md.is_some() != facts.md.is_some()
-            // A multipath device that has a path again.
-            || (matches!(device.knowledge, Knowledge::Unreadable(_)) && device.facts.slaves != facts.slaves);
+            || device.facts.md.is_some() != facts.md.is_some();
+        let repaired = device.facts.slaves != facts.slaves;
         device.facts = facts;
         if stale {
             device.knowledge = Knowledge::Unknown;
             device.early = None;
             device.failed_reads = 0;
         }
+        if repaired {
+            self.read_again_above(name);
+        }
         self.refresh(name);
         Change::Changed
+    }
+
+    /// What could not be read is tried again when what it lies on has changed: a multipath device that has a path again.
+    fn read_again_above(&mut self, name: &DevName) {
+        let unreadable = |device: &&Device| matches!(device.knowledge, Knowledge::Unreadable(_));
+        let above = self.devices.values().filter(unreadable);
+        let above = above.filter(|device| self.stack(device).iter().any(|below| below.name == *name));
+        for name in above.map(|device| device.name.clone()).collect::<Vec<_>>() {
+            if let Some(device) = self.devices.get_mut(&name) {
+                (device.knowledge, device.failed_reads) = (Knowledge::Unknown, 0);
+            }
+        }
     }
 
     fn insert(&mut self, now: Moment, name: &DevName, facts: DeviceFacts) {

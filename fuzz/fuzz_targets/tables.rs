@@ -27,6 +27,7 @@ fuzz_target!(|data: &[u8]| {
         product: "VRAID",
         revision: "1",
         protocol: "scsi:fcp",
+        wwn: data.len() % 2 == 0,
     };
     let _ = config.is_blacklisted(disk);
     let name = config.name(disk);

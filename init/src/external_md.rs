@@ -46,10 +46,10 @@ pub fn start(request: &ContainerRequest) -> Result<Outcome, Failure> {
         container.clear();
         return Err(failure);
     }
-    map::enter(&container.0, name(request.format), &request.uuid, &request.path);
+    map::enter(&container.0, name(request.format), &request.uuid, &container.listed(&request.path));
     // udev's rule reads it to find out which mdmon a volume needs, maybe before it makes it itself.
-    if let Some(link) = request.path.strip_prefix("/dev/")
-        && let Err(error) = Links::new().apply(&DevName(container.0.clone()), &[link.to_owned()])
+    if let Some(link) = request.path.strip_prefix("/dev/md/")
+        && let Err(error) = Links::new().apply(&DevName(container.0.clone()), &[format!("md/{link}")])
     {
         log::warn!("{error}");
     }
@@ -91,6 +91,11 @@ impl Array {
         let name = name.ok_or_else(|| Failure::Other("all numbers of md devices are in use".to_owned()))?;
         put("/sys/module/md_mod/parameters/new_array", &name)?;
         Ok(Array(name))
+    }
+
+    /// The path for mdadm's map: one that is no name below `/dev/md` is that of a node, which another array may have by now.
+    fn listed(&self, path: &str) -> String {
+        if path.starts_with("/dev/md/") { path.to_owned() } else { format!("/dev/{}", self.0) }
     }
 
     fn path(&self, attribute: &str) -> String {
@@ -137,7 +142,12 @@ fn fill(container: &Array, request: &ContainerRequest) -> Result<(), Failure> {
 fn start_volume(container: &Array, volume: &VolumeRequest) -> Result<Array, Failure> {
     let array = Array::create(volume.number)?;
     // Before it runs: whoever hears of it then looks its name up here.
-    map::enter(&array.0, &format!("/{}/{}", container.0, volume.index), &volume.uuid, &volume.path);
+    map::enter(
+        &array.0,
+        &format!("/{}/{}", container.0, volume.index),
+        &volume.uuid,
+        &array.listed(&volume.path),
+    );
     describe(&array, container, volume).inspect_err(|_| {
         map::remove(&array.0);
         array.clear();

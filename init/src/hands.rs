@@ -94,8 +94,10 @@ impl Boot {
                 }
             }
             Action::CreateDm(device) => self.submit_for(id, move || dm::create(&device)),
-            Action::ReloadDm(device) => self.submit_for(id, move || dm::reload(&device)),
-            Action::MessageDm(name, message) => self.submit_for(id, move || dm::message(&name, &message)),
+            Action::ReloadDm(device) => self.submit_first(id, move || dm::reload(&device)),
+            Action::MessageDm(name, message) => {
+                self.submit_first(id, move || dm::message(&name, &message));
+            }
             Action::ResumeDm(name, read_ahead) => self.submit_for(id, move || dm::resume(&name, read_ahead)),
             Action::CheckPool(device, kind) => self.submit_for(id, move || dm::check_pool(device, kind)),
             Action::CreateKeyedDm(device, key) => {
@@ -177,6 +179,12 @@ impl Boot {
     fn submit_for(&self, id: CommandId, job: impl FnOnce() -> Result<Outcome, Failure> + Send + 'static) {
         let generation = self.generation;
         self.pool.submit(move || Report::Command(generation, id, job()));
+    }
+
+    /// For what waits for no disk and may let others go on that do.
+    fn submit_first(&self, id: CommandId, job: impl FnOnce() -> Result<Outcome, Failure> + Send + 'static) {
+        let generation = self.generation;
+        self.pool.submit_first(move || Report::Command(generation, id, job()));
     }
 
     /// Numbers of MD arrays, and of their partitions, that hold an LVM physical volume.

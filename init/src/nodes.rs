@@ -67,11 +67,12 @@ impl Links {
     }
 
     fn make(&self, device: &DevName, link: &str) -> Result<()> {
-        // Parts of a name come from disks. They are encoded where the links are decided; this is the second lock.
-        if !is_plain(link) || !is_plain(&device.0) {
+        // Parts of a name come from disks. They are encoded where the links are decided; this is the second lock. A link by
+        // the device's own name would take the place of its node.
+        if !is_plain(link) || !is_plain(&device.0) || link == device.0 {
             return Err(InitError::unfit(
                 format!("link {link:?} to {:?}", device.0),
-                "not a path below /dev",
+                "not another path below /dev",
             ));
         }
         let path = self.dev.join(link);
@@ -253,6 +254,7 @@ mod tests {
             assert!(links.apply(&"vda".into(), &[name.to_owned()]).is_err(), "{name:?}");
         }
         assert!(links.apply(&"../vda".into(), &["x".into()]).is_err());
+        assert!(links.apply(&"md127".into(), &["md127".into()]).is_err(), "its own node");
         assert_eq!(std::fs::read_dir(&scratch.0).unwrap().count(), 0);
     }
 

@@ -59,7 +59,20 @@ impl<T: Send + 'static> Pool<T> {
     pub fn submit(&self, job: impl FnOnce() -> T + Send + 'static) {
         let mut state = self.shared.lock();
         state.jobs.push_back(Box::new(job));
-        if state.idle >= state.jobs.len() || state.threads >= MAX_THREADS {
+        let full = state.threads >= MAX_THREADS;
+        self.employ(state, full);
+    }
+
+    /// The same before all others, on a thread of its own if all are at work: what they hang in may be what it ends.
+    pub fn submit_first(&self, job: impl FnOnce() -> T + Send + 'static) {
+        let mut state = self.shared.lock();
+        state.jobs.push_front(Box::new(job));
+        self.employ(state, false);
+    }
+
+    /// Lets an idle thread know of a job, or makes one unless there are enough.
+    fn employ(&self, mut state: MutexGuard<'_, State<T>>, full: bool) {
+        if state.idle >= state.jobs.len() || full {
             drop(state);
             self.shared.work.notify_one();
             return;
@@ -156,5 +169,32 @@ mod tests {
         seen.sort_unstable();
         assert_eq!(seen, (0..200).collect::<Vec<_>>());
         assert!(pool.shared.lock().threads <= MAX_THREADS);
+    }
+
+    #[test]
+    fn what_others_hang_in_is_ended() {
+        let pool = Pool::new().unwrap();
+        let gate = Arc::new((Mutex::new(false), Condvar::new()));
+        for number in 0..40_u32 {
+            let gate = Arc::clone(&gate);
+            pool.submit(move || {
+                let open = gate.0.lock().unwrap();
+                drop(gate.1.wait_while(open, |open| !*open).unwrap());
+                number
+            });
+        }
+        let opener = Arc::clone(&gate);
+        pool.submit_first(move || {
+            *opener.0.lock().unwrap() = true;
+            opener.1.notify_all();
+            40
+        });
+        let mut seen = Vec::new();
+        while seen.len() < 41 {
+            let mut fds = [PollFd::new(&pool, PollFlags::IN)];
+            let ready = poll(&mut fds, Some(&rustix::time::Timespec { tv_sec: 10, tv_nsec: 0 })).unwrap();
+            assert!(ready > 0, "only {} of 41 jobs were reported", seen.len());
+            seen.extend(pool.reports());
+        }
     }
 }

@@ -18,13 +18,14 @@ fn examine(disk: &Sparse, format: Format) -> Option<Disk> {
     content.member.as_deref().and_then(Member::ata_raid).cloned()
 }
 
-/// Whether a damaged disk says nothing else than before: nothing, the same, or less of DDF's configurations, each of which
-/// has a CRC of its own.
+/// Whether a damaged disk says nothing else than before: nothing, the same, or less of DDF's configurations and its host,
+/// each of which has a CRC of its own.
 fn is_noticed(seen: Option<Disk>, whole: &Disk) -> bool {
     match (seen, whole) {
         (Some(Disk::Ddf(mut seen)), Disk::Ddf(whole)) => {
             let known = seen.parts.iter().all(|part| whole.parts.contains(part));
             seen.parts.clone_from(&whole.parts);
+            seen.host = seen.host.or(whole.host.clone());
             known && seen == *whole
         }
         (seen, whole) => seen.is_none_or(|seen| seen == *whole),

@@ -151,6 +151,11 @@ pub trait Assembler {
         None
     }
 
+    /// Until when the boot is not given up, since what it waits for may come.
+    fn waits(&self) -> Option<Moment> {
+        self.deadline()
+    }
+
     /// What it has to say of one device.
     fn explain(&self, view: View<'_>, device: &Device) -> Option<Node> {
         let _ = (view, device);

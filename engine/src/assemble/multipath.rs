@@ -431,6 +431,11 @@ impl Assembler for Multipath {
         until.chain(self.wake).min()
     }
 
+    /// Queues may be told to last for days.
+    fn waits(&self) -> Option<Moment> {
+        self.wake
+    }
+
     fn explain(&self, view: View<'_>, device: &Device) -> Option<Node> {
         if let Some(wwid) = device.facts.dm.as_ref().and_then(|dm| dm.uuid.strip_prefix("mpath-")) {
             if let Some(node) = self.partitions.explain(device) {

@@ -125,7 +125,7 @@ impl Engine {
     /// No assembler works on anything, asks for anything or waits for a moment.
     fn is_idle(&self, now: Moment) -> bool {
         self.assemblers.iter().all(|one| {
-            !one.is_busy() && !one.is_asking() && one.deadline().is_none_or(|deadline| deadline <= now)
+            !one.is_busy() && !one.is_asking() && one.waits().is_none_or(|deadline| deadline <= now)
         })
     }
 

@@ -1,5 +1,6 @@
-//! What mdmon does before the first write to a volume, done once before root is mounted: the metadata of all disks call
-//! the volume not cleanly stopped and what is missing of it missing, and the kernel is told that it may write (mdadm: monitor.c, `read_and_act`).
+//! What mdmon does before the first write to a volume, done once before what lies on it is mounted or opened for writing:
+//! the metadata of all disks call the volume not cleanly stopped and what is missing of it missing, and the kernel is told
+//! that it may write (mdadm: monitor.c, `read_and_act`).
 
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _};

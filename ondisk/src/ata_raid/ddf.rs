@@ -353,7 +353,8 @@ fn read(probe: &Probe<'_>, anchor: &[u8]) -> Result<Option<Group>, ReadError> {
     let mut group = group(&active, &physical, &virtual_, &configs, &data);
     if let Some(group) = &mut group {
         group.fickle = controller.has(8, b"LSI     ");
-        let host = controller.get(64..512).filter(|_| controller.has(8, b"Linux-MD"));
+        let ours = intact(&controller) && controller.has(8, b"Linux-MD");
+        let host = controller.get(64..512).filter(|_| ours);
         let host = host.and_then(|data| data.split(|byte| *byte == 0).next());
         group.host =
             host.map(|name| String::from_utf8_lossy(name).into_owned()).filter(|name| !name.is_empty());

@@ -27,6 +27,8 @@ pub struct External {
     modules: BTreeMap<&'static str, Option<CommandId>>,
     /// Disks that have gone while they were being put together.
     gone: Vec<DevName>,
+    /// Paths that were given to a container and its volumes.
+    paths: BTreeMap<[u8; 16], Vec<String>>,
     deadline: Option<Moment>,
 }
 
@@ -76,7 +78,11 @@ fn members<'a>(plan: &Plan, table: &'a Table) -> Vec<&'a Device> {
 /// The containers of all disks that md is to have, as mdadm.conf wants them.
 fn containers(view: View<'_>) -> Vec<Container> {
     let mut containers = containers::containers(&disks(view));
-    containers.iter_mut().for_each(|container| naming::heed(view.image, container));
+    // What is named on the command line is wanted whatever mdadm.conf says, as of native arrays.
+    let named = |container: &Container| view.plan.md.uuids.iter().any(|uuid| is_named(container, *uuid));
+    for container in containers.iter_mut().filter(|container| !named(container)) {
+        naming::heed(view.image, container);
+    }
     containers
 }
 
@@ -162,10 +168,12 @@ fn is_wanted(view: View<'_>, container: &Container) -> bool {
     view.plan.auto.unwrap_or(view.calm)
 }
 
-fn request(view: View<'_>, container: &Container) -> ContainerRequest {
+fn request<'a>(view: View<'_>, container: &Container, given: impl Fn(&str) -> bool + 'a) -> ContainerRequest {
+    // The last one first, by which mdadm's order of numbers and names comes (`container_content_imsm`, `_ddf`).
     let volumes = container
         .volumes
         .iter()
+        .rev()
         .filter(|volume| volume.refused.is_none() && volume.standing().is_some())
         .map(|volume| volume.request.clone());
     let mut request = ContainerRequest {
@@ -177,7 +185,9 @@ fn request(view: View<'_>, container: &Container) -> ContainerRequest {
         volumes: volumes.collect(),
     };
     let arrays = || view.table.iter().filter_map(|device| device.facts.md.as_ref());
-    naming::name(view.image, container, &mut request, |path| arrays().any(|array| array.path == path));
+    naming::name(view.image, container, &mut request, |path| {
+        given(path) || arrays().any(|array| array.path == path)
+    });
     request
 }
 
@@ -242,7 +252,14 @@ impl Assembler for External {
                 }
                 _ => continue,
             }
-            self.work.insert(container.uuid, Step::Begun(request(view, &container)));
+            let given = |path: &str| {
+                let others = self.paths.iter().filter(|(uuid, _)| **uuid != container.uuid);
+                others.flat_map(|(_, paths)| paths).any(|other| other == path)
+            };
+            let request = request(view, &container, given);
+            let paths = request.volumes.iter().map(|volume| &volume.path).chain([&request.path]);
+            self.paths.insert(container.uuid, paths.cloned().collect());
+            self.work.insert(container.uuid, Step::Begun(request));
         }
         for (uuid, step) in self.work.clone() {
             if let Step::Begun(request) = step

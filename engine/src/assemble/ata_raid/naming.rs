@@ -9,9 +9,14 @@ use crate::assemble::md::naming::{Name, choose, is_permitted, is_this_host};
 use crate::command::ContainerRequest;
 use crate::image::ImageFacts;
 
-/// Path of a container that nobody has named.
-fn usual_path(format: Format) -> &'static str {
-    if format == Format::Imsm { "/dev/md/imsm0" } else { "/dev/md/ddf0" }
+/// mdadm's word for the metadata.
+fn word(format: Format) -> &'static str {
+    if format == Format::Imsm { "imsm" } else { "ddf" }
+}
+
+/// Paths of containers that nobody has named, in the order in which they are given.
+fn usual_paths(format: Format) -> impl Iterator<Item = String> {
+    (0_u32..).map(move |number| format!("/dev/md/{}{number}", word(format)))
 }
 
 /// The `ARRAY` line that means the container itself.
@@ -20,21 +25,26 @@ fn line_of<'a>(conf: &'a MdadmConf, container: &Container) -> Option<&'a ArrayLi
 }
 
 /// The `ARRAY` line that means the volume with this number and UUID: it names its container, by UUID or path, and its number
-/// there. Lines with the UUID alone are taken, too: mdadm starts what they mean when it is told to assemble everything.
+/// there. Lines with the volume's UUID are taken in any case: mdadm starts what they mean when it is told to assemble
+/// everything.
 fn line_of_volume<'a>(
     conf: &'a MdadmConf,
     container: &Container,
     (index, id): (u32, &str),
 ) -> Option<&'a ArrayLine> {
     let path = line_of(conf, container).and_then(|line| line.device.as_deref());
-    let path = path.unwrap_or(usual_path(container.format));
-    let plain = |path: &str| path.strip_prefix("/dev/md/").unwrap_or(path).to_owned();
+    let usual = usual_paths(container.format).next().unwrap_or_default();
+    let path = path.unwrap_or(&usual);
+    let plain = |path: &str| {
+        let path = path.strip_prefix("/dev/").unwrap_or(path);
+        path.strip_prefix("md/").unwrap_or(path).to_owned()
+    };
     conf.arrays.iter().find(|line| {
         let same = line.uuid.map(|uuid| colons(uuid) == id);
         match (&line.member, &line.container) {
             (Some(member), Some(text)) => {
                 let inside = uuid(text) == Some(container.uuid) || plain(text) == plain(path);
-                inside && same != Some(false) && member.parse() == Ok(index)
+                same.unwrap_or(inside) && member.parse() == Ok(index)
             }
             (None, None) => same == Some(true),
             _ => false,
@@ -51,8 +61,7 @@ fn is_local(image: &ImageFacts, container: &Container) -> bool {
 pub fn heed(image: &ImageFacts, container: &mut Container) {
     let conf = &image.mdadm;
     let line = line_of(conf, container);
-    let word = if container.format == Format::Imsm { "imsm" } else { "ddf" };
-    let permitted = is_permitted(conf, |what| what == word, || is_local(image, container));
+    let permitted = is_permitted(conf, |what| what == word(container.format), || is_local(image, container));
     let why = match line {
         Some(line) if line.ignore => Some("mdadm.conf ignores its container"),
         None if !permitted => Some("the AUTO line of mdadm.conf excludes its container"),
@@ -81,19 +90,21 @@ pub fn name(
 ) {
     let line = line_of(&image.mdadm, container);
     let Name { path, number, .. } = choose(line.and_then(|line| line.device.as_deref()), None, false, &taken);
-    request.path = path.unwrap_or_else(|| usual_path(container.format).to_owned());
+    let usual = || usual_paths(container.format).find(|path| !taken(path)).unwrap_or_default();
+    request.path = path.unwrap_or_else(usual);
     request.number = number;
     let mut given: Vec<String> = Vec::new();
+    // A line that means one volume vouches for those that come after it, too.
+    let mut local = line.is_some() || is_local(image, container);
     for volume in &mut request.volumes {
         let own = container.volumes.iter().find(|one| one.request.index == volume.index);
         let own = own.map_or("", |one| one.name.as_str());
-        let own =
-            if own.is_empty() { usual_path(container.format).trim_start_matches("/dev/md/") } else { own };
+        let own = if own.is_empty() { word(container.format) } else { own };
         // Neither lines of mdadm's map nor links elsewhere are to be made by a name.
         let own: String =
             own.chars().map(|c| if c.is_control() || c.is_whitespace() { '_' } else { c }).collect();
         let member = line_of_volume(&image.mdadm, container, (volume.index, &volume.uuid));
-        let local = line.is_some() || member.is_some() || is_local(image, container);
+        local |= member.is_some();
         let device = member.and_then(|line| line.device.as_deref());
         let name =
             choose(device, Some(&own), local, |path| taken(path) || given.iter().any(|other| other == path));

@@ -289,6 +289,19 @@ fn a_map_that_could_not_be_read_is_read_with_another_path() {
 }
 
 #[test]
+fn what_lies_on_a_map_is_read_again_with_another_path() {
+    let mut script = one_path("", false);
+    let identify = |action: &Action| matches!(action, Action::Identify(name) if name.0 == "dm-1");
+    script.tell(Event::Device("dm-1".into(), mapping("upper", "LVM-upper", &["dm-0"], 1 << 29)));
+    let read = script.asked(identify).expect("it is read");
+    script.tell(Event::Failed(read, Failure::Os { what: "read dm-1".into(), errno: 5 }));
+    let map = |below: &[&str]| mapping("yellow", &format!("mpath-{WWID}"), below, 1 << 30);
+    let again = |actions: &[Action]| actions.iter().any(identify);
+    assert!(!again(&script.tell(Event::Device("dm-0".into(), map(&["sda"])))), "nothing has changed");
+    assert!(again(&script.tell(Event::Device("dm-0".into(), map(&["sdb"])))));
+}
+
+#[test]
 fn a_path_that_comes_back_in_time_keeps_the_map_queueing() {
     let mut script = one_path("defaults {\n no_path_retry 3\n}", true);
     let stopped = ScsiFacts { running: false, ..scsi(WWID, "a") };

@@ -114,7 +114,7 @@ fn who_belongs_to_a_container() {
         .map(|volume| (&*volume.path, volume.level, volume.component, volume.resync, volume.legs.len()))
         .collect();
     // The mirror keeps two copies of every stripe of data on the two disks together.
-    assert_eq!(volumes, [("/dev/md/Root_0", 1, 102_400, false, 2), ("/dev/md/Fast_0", 0, 51_200, false, 2)]);
+    assert_eq!(volumes, [("/dev/md/Fast_0", 0, 51_200, false, 2), ("/dev/md/Root_0", 1, 102_400, false, 2)]);
 }
 
 #[test]

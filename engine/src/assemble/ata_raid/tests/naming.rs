@@ -23,17 +23,22 @@ fn intel(conf: &str, anchor: &ondisk::ata_raid::imsm::Anchor) -> Option<Containe
     started(&actions).cloned()
 }
 
+/// By the volumes' numbers.
 fn paths(request: &ContainerRequest) -> Vec<&str> {
-    request.volumes.iter().map(|volume| volume.path.as_str()).collect()
+    request.volumes.iter().rev().map(|volume| volume.path.as_str()).collect()
 }
 
 #[test]
 fn volumes_of_one_name_have_paths_of_their_own() {
     let mut same = anchor();
     same.volumes[1].name = "Root".into();
-    assert_eq!(paths(&intel("", &same).unwrap()), ["/dev/md/Root_0", "/dev/md/Root_1"]);
+    assert_eq!(
+        paths(&intel("", &same).unwrap()),
+        ["/dev/md/Root_1", "/dev/md/Root_0"],
+        "mdadm comes to the last one first"
+    );
     let conf = format!("ARRAY metadata=imsm UUID={}\n", colons(same.uuid(None).unwrap()));
-    assert_eq!(paths(&intel(&conf, &same).unwrap()), ["/dev/md/Root", "/dev/md/Root_0"]);
+    assert_eq!(paths(&intel(&conf, &same).unwrap()), ["/dev/md/Root_0", "/dev/md/Root"]);
 }
 
 /// Each volume has one line in mdadm's map, and a link below `/dev/md`.
@@ -60,7 +65,19 @@ fn lines_of_mdadm_conf_name_volumes() {
     .unwrap();
     assert_eq!(request.path, "/dev/md/imsm0");
     assert_eq!(paths(&request), ["/dev/md/root", "/dev/md4"]);
-    assert_eq!(request.volumes[1].number, Some(4));
+    assert_eq!(request.volumes[0].number, Some(4));
+    // A container that is named by its node, and a line that vouches for what comes after it.
+    let request = intel(
+        &format!(
+            "ARRAY /dev/md100 metadata=imsm UUID={container}\nARRAY /dev/md/b container=/dev/md100 member=1\n"
+        ),
+        &anchor(),
+    )
+    .unwrap();
+    assert_eq!((request.path.as_str(), request.number), ("/dev/md100", Some(100)));
+    assert_eq!(paths(&request), ["/dev/md/Root", "/dev/md/b"]);
+    let request = intel(&format!("ARRAY /dev/md/b container={container} member=1\n"), &anchor()).unwrap();
+    assert_eq!(paths(&request), ["/dev/md/Root", "/dev/md/b"]);
     // Lines for another container, or another number in it, mean nothing here.
     let request = intel(
         &format!(
@@ -86,6 +103,43 @@ fn what_mdadm_conf_ignores_is_left_alone() {
     }
     let conf = format!("AUTO -all\nARRAY metadata=imsm UUID={}\n", colons(container));
     assert_eq!(paths(&intel(&conf, &anchor()).unwrap()), ["/dev/md/Root", "/dev/md/Fast"]);
+    // The command line goes first, as with native arrays.
+    let mut named = plan(uuid("root"));
+    named.md.uuids = vec![root];
+    let mut script = Script::with_image(named, image("AUTO -all\n"));
+    disk(&mut script, "sda", "one", content(&anchor()));
+    assert!(started(&disk(&mut script, "sdb", "two", content(&anchor()))).is_some());
+}
+
+/// Two containers whose volumes have the same names.
+#[test]
+fn containers_do_not_share_names() {
+    let mut other = anchor();
+    (other.family, other.orig_family) = (8, 8);
+    (other.disks[0].serial, other.disks[1].serial) = ("three".into(), "four".into());
+    let mut script = Script::new(plan(uuid("root")));
+    let mut actions = Vec::new();
+    for (name, serial, anchor) in [
+        ("sda", "one", anchor()),
+        ("sdb", "two", anchor()),
+        ("sdc", "three", other.clone()),
+        ("sdd", "four", other),
+    ] {
+        actions.extend(disk(&mut script, name, serial, content(&anchor)));
+    }
+    let mut all: Vec<ContainerRequest> = Vec::new();
+    for _ in 0..2 {
+        all.extend(started(&actions).cloned());
+        actions.retain(|action| started(std::slice::from_ref(action)) != all.last());
+    }
+    let taken: Vec<(&str, Vec<&str>)> = all.iter().map(|one| (one.path.as_str(), paths(one))).collect();
+    assert_eq!(
+        taken,
+        [
+            ("/dev/md/imsm0", vec!["/dev/md/Root_0", "/dev/md/Fast_0"]),
+            ("/dev/md/imsm1", vec!["/dev/md/Root_1", "/dev/md/Fast_1"]),
+        ]
+    );
 }
 
 /// mdadm notes in DDF for which host it made it.
