@@ -1,5 +1,4 @@
-//! Encrypted containers beyond the ordinary one: headers and keys elsewhere, several of them, foreign formats, two
-//! consoles, little memory, nobody who knows the passphrase.
+//! Encrypted containers beyond the ordinary one: headers and keys elsewhere, several of them, plain ones, little memory.
 //!
 //! The builder VM makes every mapping with cryptsetup first and notes its names, UUIDs and tables; what `/init` makes
 //! of the same disks has to be the same.
@@ -10,8 +9,7 @@ use std::time::Duration;
 use super::handoff::{handed_over, linked, root_device, root_is};
 use super::luks::CRYPT;
 use super::root_forms::STORAGE;
-use crate::bed::{Disk, KEY, LUKS_UUID, PASSPHRASE, Recipe, Tree};
-use crate::dialogue::PROMPT;
+use crate::bed::{KEY, LUKS_UUID, PASSPHRASE, Recipe, Tree};
 use crate::disk::PLAIN_UUID;
 use crate::image::{Extra, Image};
 use crate::kernel::Series;
@@ -29,7 +27,7 @@ const HEADER: &str = "5d6e7f80-0001-4000-8000-c0ffee000001";
 /// PARTUUIDs of the data whose headers lie elsewhere.
 const PARTS: [&str; 2] = ["5d6e7f80-0001-4000-8000-c0ffee0000a1", "5d6e7f80-0001-4000-8000-c0ffee0000a2"];
 /// UUIDs of three containers with one passphrase, the second of them within the first.
-const THREE: [&str; 3] = [
+pub(super) const THREE: [&str; 3] = [
     "5d6e7f80-0003-4000-8000-c0ffee000001",
     "5d6e7f80-0003-4000-8000-c0ffee000002",
     "5d6e7f80-0003-4000-8000-c0ffee000003",
@@ -45,23 +43,7 @@ const IMAGE: [&str; 2] = ["5d6e7f80-0006-4000-8000-c0ffee000001", "5d6e7f80-0006
 const GPG: &str = "5d6e7f80-0007-4000-8000-c0ffee000001";
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![
-        memory(),
-        detached(),
-        late_key(),
-        three(),
-        two_consoles(),
-        after_a_shell(),
-        keymap("keymap-default", "", "horreht corse", "Passphrase for"),
-        keymap("keymap-named", "rd.vconsole.keymap=ch-or", "hrooeht crose", "Passphrase for"),
-        keymap("keymap-us", "rd.vconsole.keymap=us", "correct horse", "Passphrase for"),
-        keymap("keymap-missing", "rd.vconsole.keymap=fr", "horreht corse", "the image has ch, ch-or"),
-        wrong_to_the_limit(),
-        plain(),
-        key_source(),
-        key_image(),
-        key_gpg(),
-    ]
+    vec![memory(), detached(), late_key(), three(), plain(), key_source(), key_image(), key_gpg()]
 }
 
 /// Functions of all scripts: a LUKS container with a cheap key derivation, and what the mappings look like.
@@ -228,7 +210,7 @@ fn late_key() -> Scenario {
 }
 
 /// LUKS1 around the LUKS2 of the root, and a LUKS2 beside them.
-fn three_disks() -> Arc<Recipe> {
+pub(super) fn three_disks() -> Arc<Recipe> {
     let [outer, inner, beside] = THREE;
     let script = format!(
         "cryptsetup luksFormat --batch-mode --type luks1 --uuid {outer} --pbkdf-force-iterations 1000 \
@@ -263,97 +245,6 @@ fn three() -> Scenario {
     .never_shows("wrong passphrase");
     let boot = root_on(handed_over(boot), "luks-5d6e7f80-0003-4000-8000-c0ffee000002");
     Scenario::new("luks-three-one-passphrase", as_cryptsetup_made(boot, &[]))
-}
-
-/// A shell hangs up its terminal when it ends; whoever leaves it is asked all the same.
-fn after_a_shell() -> Scenario {
-    let mut image = image(&[]);
-    if let Image::Rootward { arguments, .. } = &mut image {
-        arguments.extend(["--add".to_owned(), "/bin/dash:/bin/sh".to_owned()]);
-    }
-    let words = format!("root=UUID={PLAIN_UUID} ro rd.luks.uuid={LUKS_UUID} rd.break=initqueue");
-    let boot = Boot::new(KERNEL, image, words)
-        .disk(Disk::Luks, Bus::VirtioBlk)
-        .expect("rootward:\\w# ")
-        .types("echo gone-$((40 + 2)); exit")
-        .expect("gone-42")
-        .expect("Passphrase for")
-        .types(PASSPHRASE)
-        .never_shows(PASSPHRASE);
-    Scenario::new("luks-after-a-shell", root_is(handed_over(boot), "dm-0", "ext4", false))
-}
-
-/// A layout on which c and h have changed places, and one on which o and r have, too; the other keys stay.
-const CH: &str = "keycode 46 = +h\nkeycode 35 = +c\n";
-const CH_OR: &str = "keycode 46 = +h\nkeycode 35 = +c\nkeycode 24 = +r\nkeycode 19 = +o\n";
-
-/// Keys that are pressed on the machine's own keyboard mean what the layout says.
-fn keymap(name: &str, words: &str, presses: &str, also: &str) -> Scenario {
-    let image = image(&[]).with(Extra::Keymap("ch", CH)).with(Extra::Keymap("ch-or", CH_OR));
-    let words = format!("console=tty0 root=UUID={PLAIN_UUID} ro rd.luks.uuid={LUKS_UUID} {words}");
-    let boot = Boot::new(KERNEL, image, words)
-        .disk(Disk::Luks, Bus::VirtioBlk)
-        .expect("Passphrase for")
-        .presses(presses)
-        .never_shows("wrong passphrase")
-        .shows(also);
-    Scenario::new(name, root_is(handed_over(boot), "dm-0", "ext4", false))
-}
-
-/// The question stands on both serial lines; the answer comes on the one that is not /dev/console.
-fn two_consoles() -> Scenario {
-    let boot = Boot::new(
-        KERNEL,
-        image(&["virtio_console"]),
-        format!("console=hvc0 console=ttyS0 root=UUID={PLAIN_UUID} ro rd.luks.uuid={LUKS_UUID}"),
-    )
-    .disk(Disk::Luks, Bus::VirtioBlk)
-    .expect("Passphrase for")
-    .types_elsewhere("wrong over there")
-    .expect("wrong passphrase, 4 tries left")
-    .expect("Passphrase for")
-    .types_elsewhere(PASSPHRASE)
-    .never_shows("wrong over there")
-    .never_shows(PASSPHRASE)
-    .check("the second line asks, too", |seen| {
-        let second = seen.console.split("--- second console ---").nth(1).unwrap_or_default();
-        ensure(second.matches("Passphrase for vda").count() >= 2, || second.to_owned())
-    });
-    Scenario::new("luks-two-consoles", root_is(handed_over(boot), "dm-0", "ext4", false))
-}
-
-/// Wrong passphrases to the limit, as crypttab sets it, then nobody who types for another container within its time: with
-/// rd.shell=0 neither ends in a shell.
-fn wrong_to_the_limit() -> Scenario {
-    let [_, _, beside] = THREE;
-    let boot = Boot::new(
-        KERNEL,
-        image(&[]).with(Extra::Text(
-            "/etc/crypttab",
-            "secret UUID=c1f3a2b4-6d7e-4f80-91a2-b3c4d5e6f701 none tries=2\n",
-        )),
-        format!(
-            "root=UUID={PLAIN_UUID} ro rd.luks.uuid={LUKS_UUID} rd.luks.uuid={beside} rd.luks.timeout=8 \
-             rd.shell=0 panic=0"
-        ),
-    )
-    .disk(Disk::Luks, Bus::VirtioBlk)
-    .disk(three_disks().disk("TWO"), Bus::VirtioBlk)
-    .expect("Passphrase for vda (secret), vdb (luks-5d6e7f80-0003-4000-8000-c0ffee000003): ")
-    .types("one")
-    .expect("wrong passphrase, 1 try left")
-    .types("two")
-    .expect("vda (secret) stays locked: 2 wrong passphrases")
-    .expect("Passphrase for vdb (luks-5d6e7f80-0003-4000-8000-c0ffee000003): ")
-    .expect("vdb (luks-5d6e7f80-0003-4000-8000-c0ffee000003) stays locked: nobody typed a passphrase in time")
-    .types("typed after the end")
-    .expect("cannot reach root")
-    .expect("2 wrong passphrases")
-    .expect("nobody typed a passphrase in time")
-    .never_shows(PROMPT)
-    .never_shows("typed after the end")
-    .stops_before_root();
-    Scenario::new("luks-wrong-to-the-limit", Boot { end: crate::dialogue::End::Panic, ..boot })
 }
 
 /// Two containers that each want a gigabyte open one after the other on a machine with two.
