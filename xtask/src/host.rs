@@ -75,6 +75,8 @@ const TEST_BED: &[Need] = &[
     (Package, &["libtss2-esys-3.0.2-0t64", "libtss2-esys-3.0.2-0"]),
     (Package, &["libtss2-mu-4.0.1-0t64", "libtss2-mu0"]),
     (Package, &["libtss2-rc0t64", "libtss2-rc0"]),
+    // Answers a question in a guest.
+    (Program("systemd-tty-ask-password-agent"), &["systemd"]),
     (Program("gpg"), &["gpg"]),
     (Program("gpg-agent"), &["gpg-agent"]),
     (Program("cpio"), &["cpio"]),

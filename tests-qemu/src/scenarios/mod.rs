@@ -19,6 +19,7 @@ mod md;
 mod memory;
 mod multi_device;
 mod multipath;
+mod questions;
 mod root_forms;
 mod stacks;
 mod timing;
@@ -38,6 +39,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(multipath::scenarios());
     all.extend(memory::scenarios());
     all.extend(crypt::scenarios());
+    all.extend(questions::scenarios());
     all.extend(luks_options::scenarios());
     all.extend(luks::scenarios());
     all.extend(md::scenarios());

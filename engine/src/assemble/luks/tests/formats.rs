@@ -192,11 +192,12 @@ fn foreign_formats() {
     assert!(script.wait(2_000).iter().any(is_ask));
     assert_eq!(typed(&mut script, 1), [("sda".to_owned(), "luks-sda".to_owned())]);
 
-    let tab = "t /dev/sda none tcrypt-veracrypt,tcrypt-hidden,x-initrd.attach";
+    let tab = "t /dev/sda none tcrypt-veracrypt,tcrypt-hidden,veracrypt-pim=7,x-initrd.attach";
     let mut script = Script::with_image(plan(uuid("inner")), crypttab(tab));
     assert!(script.disk("sda", Content::default()).iter().any(is_ask));
     let CryptFormat::Tcrypt(tcrypt) = options(&script.types(SecretId(1))).format else { panic!() };
     assert!(tcrypt.hidden && tcrypt.veracrypt && !tcrypt.system);
+    assert_eq!(tcrypt.pim, Some(7));
 }
 
 #[test]
