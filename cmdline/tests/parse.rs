@@ -424,7 +424,7 @@ fn bios_raid() {
         let plan = parse(&kernel(text)).0;
         assert_eq!((plan.dm.enabled, plan.md.imsm, plan.md.ddf), (dm, imsm, ddf), "{text}");
     }
-    let plan = parse(&kernel("rd.dm.uuid=nvidia_ab rd_DM_UUID=isw_c rd.dm.uuid=nvidia_ab")).0;
+    let plan = parse(&kernel("rd.dm.uuid= rd.dm.uuid=nvidia_ab rd_DM_UUID=isw_c rd.dm.uuid=nvidia_ab")).0;
     assert_eq!(plan.dm.sets, ["nvidia_ab", "isw_c"]);
 }
 

@@ -107,7 +107,7 @@ pub(super) static ROWS: &[Row] = &[
     Row::done(
         "rd.dm.uuid",
         Kind::List(Some(|plan, value| {
-            if !plan.dm.sets.iter().any(|known| known == value) {
+            if !value.is_empty() && !plan.dm.sets.iter().any(|known| known == value) {
                 plan.dm.sets.push(value.to_owned());
             }
             Ok(())
