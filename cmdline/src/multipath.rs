@@ -294,7 +294,7 @@ impl Config {
     #[must_use]
     pub fn queues_for(&self, disk: Disk<'_>) -> Option<Duration> {
         let Retry::Times(times) = self.setting(disk, |settings| settings.no_path_retry)? else { return None };
-        // As `_init_config` of their config.c.
+        // As `load_config` of their config.c.
         let polling = match (self.polling, self.longest_polling.filter(|longest| *longest > 0)) {
             (Some(polling), longest) => polling.min(longest.unwrap_or(polling)),
             (None, Some(longest)) => (longest / 4).max(1),

@@ -12,7 +12,6 @@ use std::path::Path;
 use std::sync::PoisonError;
 
 use engine::{ContainerRequest, DevName, Failure, MarkedVolume, Outcome, VolumeRequest};
-use ondisk::ata_raid::Format;
 
 use crate::md::{TURN, array, map};
 use crate::nodes::Links;
@@ -46,7 +45,7 @@ pub fn start(request: &ContainerRequest) -> Result<Outcome, Failure> {
         container.clear();
         return Err(failure);
     }
-    map::enter(&container.0, name(request.format), &request.uuid, &container.listed(&request.path));
+    map::enter(&container.0, request.format.mdadm_name(), &request.uuid, &container.listed(&request.path));
     // udev's rule reads it to find out which mdmon a volume needs, maybe before it makes it itself.
     if let Some(link) = request.path.strip_prefix("/dev/md/")
         && let Err(error) = Links::new().apply(&DevName(container.0.clone()), &[format!("md/{link}")])
@@ -73,10 +72,6 @@ pub fn start(request: &ContainerRequest) -> Result<Outcome, Failure> {
         container.clear();
     }
     Err(failure)
-}
-
-fn name(format: Format) -> &'static str {
-    if format == Format::Imsm { "imsm" } else { "ddf" }
 }
 
 /// An array by its kernel name.
@@ -132,7 +127,7 @@ fn put(path: &str, value: &str) -> Result<(), Failure> {
 }
 
 fn fill(container: &Array, request: &ContainerRequest) -> Result<(), Failure> {
-    container.set("metadata_version", &format!("external:{}", name(request.format)))?;
+    container.set("metadata_version", &format!("external:{}", request.format.mdadm_name()))?;
     request.disks.iter().try_for_each(|disk| {
         array::remove_partitions(disk);
         container.add(disk)

@@ -73,6 +73,16 @@ impl Format {
         }
     }
 
+    /// mdadm's name where it knows the format, else dmraid's.
+    #[must_use]
+    pub fn mdadm_name(self) -> &'static str {
+        match self {
+            Format::Imsm => "imsm",
+            Format::Ddf => "ddf",
+            other => other.name(),
+        }
+    }
+
     /// The signature's kind.
     #[must_use]
     pub fn kind(self) -> Kind {

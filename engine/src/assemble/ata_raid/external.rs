@@ -168,7 +168,7 @@ fn is_wanted(view: View<'_>, container: &Container) -> bool {
     view.plan.auto.unwrap_or(view.calm)
 }
 
-fn request<'a>(view: View<'_>, container: &Container, given: impl Fn(&str) -> bool + 'a) -> ContainerRequest {
+fn request(view: View<'_>, container: &Container, given: impl Fn(&str) -> bool) -> ContainerRequest {
     // The last one first, by which mdadm's order of numbers and names comes (`container_content_imsm`, `_ddf`).
     let volumes = container
         .volumes

@@ -9,14 +9,9 @@ use crate::assemble::md::naming::{Name, choose, is_permitted, is_this_host};
 use crate::command::ContainerRequest;
 use crate::image::ImageFacts;
 
-/// mdadm's word for the metadata.
-fn word(format: Format) -> &'static str {
-    if format == Format::Imsm { "imsm" } else { "ddf" }
-}
-
 /// Paths of containers that nobody has named, in the order in which they are given.
 fn usual_paths(format: Format) -> impl Iterator<Item = String> {
-    (0_u32..).map(move |number| format!("/dev/md/{}{number}", word(format)))
+    (0_u32..).map(move |number| format!("/dev/md/{}{number}", format.mdadm_name()))
 }
 
 /// The `ARRAY` line that means the container itself.
@@ -61,7 +56,8 @@ fn is_local(image: &ImageFacts, container: &Container) -> bool {
 pub fn heed(image: &ImageFacts, container: &mut Container) {
     let conf = &image.mdadm;
     let line = line_of(conf, container);
-    let permitted = is_permitted(conf, |what| what == word(container.format), || is_local(image, container));
+    let permitted =
+        is_permitted(conf, |what| what == container.format.mdadm_name(), || is_local(image, container));
     let why = match line {
         Some(line) if line.ignore => Some("mdadm.conf ignores its container"),
         None if !permitted => Some("the AUTO line of mdadm.conf excludes its container"),
@@ -99,7 +95,7 @@ pub fn name(
     for volume in &mut request.volumes {
         let own = container.volumes.iter().find(|one| one.request.index == volume.index);
         let own = own.map_or("", |one| one.name.as_str());
-        let own = if own.is_empty() { word(container.format) } else { own };
+        let own = if own.is_empty() { container.format.mdadm_name() } else { own };
         // Neither lines of mdadm's map nor links elsewhere are to be made by a name.
         let own: String =
             own.chars().map(|c| if c.is_control() || c.is_whitespace() { '_' } else { c }).collect();

@@ -288,6 +288,16 @@ fn a_map_that_could_not_be_read_is_read_with_another_path() {
     assert!(actions.iter().any(is_mount), "{actions:?}");
 }
 
+/// A root that is nowhere is given up while another map queues for hours.
+#[test]
+fn a_long_queue_does_not_keep_the_boot_from_giving_up() {
+    let mut script = one_path("defaults {\n no_path_retry 10000\n}", false);
+    script.tell(Event::Gone("sda".into()));
+    assert_eq!(script.engine.stopped(), None);
+    assert_eq!(messages(&script.wait(600_000)), [""; 0], "it queues still");
+    assert!(script.engine.stopped().is_some());
+}
+
 #[test]
 fn what_lies_on_a_map_is_read_again_with_another_path() {
     let mut script = one_path("", false);
