@@ -48,9 +48,18 @@ pub enum Image {
 }
 
 impl Image {
-    /// Ours with these modules.
+    /// Ours with these modules, each of which `/init` loads. Stored uncompressed: to compress one takes as long as to
+    /// boot it.
     #[must_use]
     pub fn modules(modules: &[&str]) -> Self {
+        let modules = modules.join(",");
+        let arguments = ["--compress", "none", "--modules", &modules].map(str::to_owned).into();
+        Self::Rootward { arguments, extras: Vec::new() }
+    }
+
+    /// Ours with these modules, as `rootward build` makes it unasked.
+    #[must_use]
+    pub fn compressed(modules: &[&str]) -> Self {
         Self::Rootward { arguments: vec!["--modules".to_owned(), modules.join(",")], extras: Vec::new() }
     }
 

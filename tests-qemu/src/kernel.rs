@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::cache::Cache;
-use crate::program::{output, program};
+use crate::program::{output, pipe, program};
 use crate::{Error, debian};
 
 /// Which kernel a scenario boots.
@@ -49,8 +49,11 @@ pub struct Kernel {
     pub version: String,
     /// Version of the package, part of every key of what is made from it.
     pub package: String,
-    /// The bootable image.
+    /// The bootable image (bzImage).
     pub vmlinuz: PathBuf,
+    /// What the bootable image unpacks to: an ELF file with a PVH entry, which QEMU starts directly. An emulated CPU takes
+    /// one to four seconds to unpack it itself.
+    pub vmlinux: PathBuf,
     /// `ROOT/lib/modules/VERSION`, with depmod's indexes.
     pub modules: PathBuf,
 }
@@ -81,7 +84,13 @@ impl Kernel {
                 return Err(Error::Bed(format!("the kernel package has no {}", path.display())));
             }
         }
-        Ok(Self { series, version, package, vmlinuz, modules })
+        let vmlinux = cache.entry("kernels", &format!("vmlinux-{version}"), &package, |path| {
+            let image = fs::read(&vmlinuz).map_err(Error::io(&vmlinuz))?;
+            let unpacked =
+                unpack(&image).map_err(|why| Error::Bed(format!("{}: {why}", vmlinuz.display())))?;
+            fs::write(path, unpacked).map_err(Error::io(path))
+        })?;
+        Ok(Self { series, version, package, vmlinuz, vmlinux, modules })
     }
 
     /// Copies the modules named in `wanted` (module names, or directories below `kernel/` ending in `/`)
@@ -128,6 +137,35 @@ impl Kernel {
     }
 }
 
+/// The kernel within a bzImage, which says where it lies (Documentation/arch/x86/boot.rst, `setup_sects`,
+/// `payload_offset` and `payload_length`). Its last four bytes are its unpacked size, not part of the compressed stream.
+fn unpack(image: &[u8]) -> Result<Vec<u8>, String> {
+    let word = |offset: usize| {
+        let bytes = image.get(offset..offset + 4).ok_or("too short for a setup header")?;
+        Ok::<_, String>(bytes.iter().rev().fold(0_usize, |value, byte| value << 8 | usize::from(*byte)))
+    };
+    if word(0x206)? & 0xffff < 0x208 || image.get(0x202..0x206) != Some(b"HdrS") {
+        return Err("not a bzImage of boot protocol 2.08 or later".to_owned());
+    }
+    let sectors = usize::from(*image.get(0x1f1).ok_or("too short")?);
+    let start = (sectors + 1) * 512 + word(0x248)?;
+    let end = start + word(0x24c)?;
+    let [stream @ .., a, b, c, d] = image.get(start..end).ok_or("its kernel lies beyond its end")? else {
+        return Err("holds no kernel".to_owned());
+    };
+    let mut unpacker = match stream {
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => program("zstd"),
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => program("xz"),
+        _ => return Err("is compressed in a way that is not known here".to_owned()),
+    };
+    let unpacked = pipe(unpacker.arg("-dc"), stream).map_err(|error| error.to_string())?;
+    let size = u32::from_le_bytes([*a, *b, *c, *d]);
+    if u32::try_from(unpacked.len()) != Ok(size) {
+        return Err(format!("{} bytes were unpacked, {size} should be", unpacked.len()));
+    }
+    Ok(unpacked)
+}
+
 /// Module name of a path: file name without `.ko*`, dashes as underscores.
 #[must_use]
 pub fn module_name(path: &str) -> String {
@@ -137,7 +175,18 @@ pub fn module_name(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::module_name;
+    use super::{module_name, unpack};
+
+    #[test]
+    fn what_is_not_a_kernel_is_not_unpacked() {
+        assert!(unpack(b"").is_err());
+        let mut image = vec![0; 2048];
+        assert!(unpack(&image).is_err_and(|why| why.contains("not a bzImage")));
+        image.splice(0x202..0x20a, *b"HdrS\x0f\x02\0\0");
+        assert!(unpack(&image).is_err_and(|why| why == "holds no kernel"));
+        image.splice(0x248..0x250, *b"\0\0\0\0\xff\xff\0\0");
+        assert!(unpack(&image).is_err_and(|why| why == "its kernel lies beyond its end"));
+    }
 
     #[test]
     fn names_of_modules() {

@@ -100,7 +100,7 @@ pub fn overlay(directory: &Path, number: usize) -> PathBuf {
 /// What is to be booted.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    /// bzImage.
+    /// bzImage, or the unpacked kernel.
     pub kernel: PathBuf,
     /// Initramfs.
     pub initrd: PathBuf,

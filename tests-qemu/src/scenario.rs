@@ -72,6 +72,8 @@ pub struct Boot {
     pub memory: u32,
     /// Processors.
     pub cpus: u32,
+    /// The kernel is started as a boot loader starts it, and unpacks itself; otherwise QEMU starts the unpacked one.
+    pub packed_kernel: bool,
     /// It has the TPM 2.0 with which this recipe made its disks.
     pub tpm: Option<Arc<Recipe>>,
     /// Its security key.
@@ -133,6 +135,7 @@ impl Boot {
             memory: 512,
             // Both kinds of machines are seen; one CPU is cheaper to emulate.
             cpus: if kernel == Series::V6_1 { 1 } else { 2 },
+            packed_kernel: false,
             tpm: None,
             usb_key: None,
             steps: Vec::new(),
@@ -250,6 +253,13 @@ impl Boot {
     #[must_use]
     pub fn memory(mut self, mebibytes: u32) -> Self {
         self.memory = mebibytes;
+        self
+    }
+
+    /// Starts the kernel as a boot loader does.
+    #[must_use]
+    pub fn packed_kernel(mut self) -> Self {
+        self.packed_kernel = true;
         self
     }
 

@@ -21,7 +21,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 
 fn plain(release: Release, kernel: Series) -> Scenario {
     let boot = Boot::new(kernel, Image::universal(), format!("root=UUID={PLAIN_UUID} ro"))
-        .disk(Disk::Debian(release), Bus::VirtioBlk);
+        .disk(Disk::Debian(release), Bus::VirtioBlk)
+        .packed_kernel();
     Scenario::new(&format!("debian{}-plain", release.number()), healthy(boot))
 }
 

@@ -86,7 +86,7 @@ fn wrong_uuid(kernel: Series) -> Scenario {
 fn wrong_uuid_rescued(kernel: Series) -> Scenario {
     let boot = Boot::new(
         kernel,
-        Image::modules(STORAGE),
+        Image::modules(&[STORAGE, &["xfs"]].concat()),
         "root=UUID=dead0000-0000-4000-8000-00000000beef ro rd.retry=5",
     )
     .disk(Disk::Probe(Filesystem::Xfs), Bus::VirtioScsi)

@@ -20,7 +20,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 
 fn scenario(kernel: Series) -> Scenario {
     let modules = ["virtio_pci", "virtio_blk", "ext4", "crc32c_generic"];
-    let ours = Image::modules(&modules).with(Extra::Ballast("/etc/ballast", BALLAST));
+    let ours = Image::compressed(&modules).with(Extra::Ballast("/etc/ballast", BALLAST));
     let ours = Boot::new(kernel, ours, format!("root=UUID={PLAIN_UUID} ro {MEMORY_WANTED}"))
         .disk(Disk::Plain, Bus::VirtioBlk);
     let bare = Image::Bare(vec!["crc32c_generic", "virtio_pci", "virtio_blk", "ext4"]);

@@ -69,7 +69,11 @@ fn btrfs() -> Scenario {
     let both = recipe("btrfs-raid1", &script("raid1"), 192);
     let single = recipe("btrfs-single", &script("single"), 192);
     let boot = |words: &str| {
-        Boot::new(KERNEL, Image::modules(STORAGE), format!("root=UUID={BTRFS} rd.retry=15 {words}"))
+        Boot::new(
+            KERNEL,
+            Image::modules(&[STORAGE, &["btrfs"]].concat()),
+            format!("root=UUID={BTRFS} rd.retry=15 {words}"),
+        )
     };
     let lost = boot("ro rootward.degraded=0")
         .disk(single.disk("A"), Bus::VirtioBlk)
