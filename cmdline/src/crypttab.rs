@@ -99,10 +99,10 @@ pub struct CryptOptions {
     pub keyfile_offset: Option<u64>,
     /// `keyfile-size=`, in bytes.
     pub keyfile_size: Option<u64>,
-    /// `keyfile-timeout=`: how long to wait for the device of the key file; `None` is for ever.
-    pub keyfile_timeout: Option<Duration>,
-    /// `timeout=`: limit of the passphrase prompt; `None` is for ever.
-    pub timeout: Option<Duration>,
+    /// `keyfile-timeout=`: how long to wait for the device of the key file. 0 is without limit, as it is below.
+    pub keyfile_timeout: Option<Span>,
+    /// `timeout=`: limit of the passphrase prompt.
+    pub timeout: Option<Span>,
     /// `tries=`: how often a passphrase is asked for; 0 is without limit, `None` is the default.
     pub tries: Option<u32>,
     /// `tpm2-device=`: a TPM 2.0 gives the key.
@@ -337,8 +337,8 @@ impl CryptOptions {
             ("key-slot" | "keyslot", _) => self.key_slot = Some(u32::try_from(number()?).ok()?),
             ("keyfile-offset", _) => self.keyfile_offset = Some(u64::try_from(number()?).ok()?),
             ("keyfile-size", _) => self.keyfile_size = Some(u64::try_from(number()?).ok()?),
-            ("keyfile-timeout", _) => self.keyfile_timeout = limit(time()?),
-            ("timeout", _) => self.timeout = limit(time()?),
+            ("keyfile-timeout", _) => self.keyfile_timeout = Some(limit(time()?)),
+            ("timeout", _) => self.timeout = Some(limit(time()?)),
             // As in systemd, nothing takes an earlier one back.
             ("tpm2-device", Some("")) => self.tpm2 = None,
             ("fido2-device", Some("")) => self.fido2 = None,
@@ -426,8 +426,8 @@ fn sector_size(bytes: i64) -> Option<u32> {
 }
 
 /// 0 is "no limit" in crypttab.
-fn limit(limit: Span) -> Option<Duration> {
-    limit.finite().filter(|limit| !limit.is_zero())
+fn limit(limit: Span) -> Span {
+    if limit == Span::Finite(Duration::ZERO) { Span::Infinite } else { limit }
 }
 
 #[cfg(test)]
@@ -500,8 +500,8 @@ mod tests {
             nofail: true,
             no_read_workqueue: true,
             tries: Some(5),
-            timeout: Some(Duration::from_secs(60)),
-            keyfile_timeout: Some(Duration::from_secs(10)),
+            timeout: Some(Span::Finite(Duration::from_secs(60))),
+            keyfile_timeout: Some(Span::Finite(Duration::from_secs(10))),
             key_slot: Some(2),
             keyfile_offset: Some(512),
             keyfile_size: Some(64),
@@ -515,7 +515,8 @@ mod tests {
         assert_eq!(entry.options, expected);
         assert!(one("s /dev/sda3 /dev/urandom swap,cipher=aes-xts-plain64,size=256").options.scratch);
         assert_eq!(one("p /dev/sda3 - plain").options.kind, CryptKind::Plain);
-        assert_eq!(one("p /dev/sda3 - timeout=0").options.timeout, None);
+        let endless = one("p /dev/sda3 - timeout=0,keyfile-timeout=0").options;
+        assert_eq!((endless.timeout, endless.keyfile_timeout), (Some(Span::Infinite), Some(Span::Infinite)));
         for (list, noauto, nofail) in [
             ("noauto,nofail", true, true),
             ("noauto,nofail,auto,fail", false, false),

@@ -71,6 +71,13 @@ pub enum Diagnostic {
         /// What can be said about it.
         reason: &'static str,
     },
+    /// A root hash that is too short to name partitions, without devices.
+    ShortRootHash {
+        /// The parameter.
+        name: &'static str,
+        /// What names the devices.
+        devices: &'static str,
+    },
     /// A parameter after `--`, where it reaches only the real init.
     AfterDashes {
         /// The name.
@@ -165,6 +172,11 @@ impl fmt::Display for Diagnostic {
             Diagnostic::UnsupportedRoot { name, value, reason } => {
                 write!(f, "{name}={value} cannot be used: {reason}")
             }
+            Diagnostic::ShortRootHash { name, devices } => write!(
+                f,
+                "{name}= is too short to name its partitions (32 digits): name the devices with {devices}_data= and \
+                 {devices}_hash="
+            ),
             Diagnostic::AfterDashes { name, source } => {
                 write!(
                     f,

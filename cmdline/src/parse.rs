@@ -58,6 +58,7 @@ pub fn parse(sources: &Sources) -> (Plan, Vec<Diagnostic>) {
     plan.root.init_args = init_args(&effective, sources.argv.as_deref());
     settle(&mut plan, hostonly);
     remark_on_conflicts(&hits, &plan, &mut remarks);
+    verity::remark_on_hashes(&plan.verity, &mut remarks);
     for (id, options) in &plan.luks.options {
         crypttab::remark_on_options(id.as_deref().unwrap_or("rd.luks.options"), options, &mut remarks);
     }
@@ -235,7 +236,11 @@ fn settle(plan: &mut Plan, hostonly: bool) {
         .into_iter()
         .find(|kind| plan.luks.selectors.iter().any(|selector| selector.kind == *kind));
     if let Some(kind) = strongest {
-        plan.luks.selectors.retain(|selector| selector.kind == kind);
+        let left_out = plan.luks.selectors.extract_if(.., |selector| selector.kind != kind);
+        plan.luks.names = left_out
+            .filter(|selector| selector.kind == LuksIdKind::Uuid)
+            .filter_map(|selector| Some((selector.id, selector.name?)))
+            .collect();
     }
 }
 

@@ -156,6 +156,8 @@ pub struct LuksPlan {
     pub enabled: bool,
     /// Explicit containers; when not empty these and only these are opened.
     pub selectors: Vec<LuksSelector>,
+    /// `rd.luks.name=` of LUKS UUIDs where partition UUIDs or serial numbers select: (UUID, name).
+    pub names: Vec<(String, String)>,
     /// `rd.luks.key=`, in order.
     pub keys: Vec<LuksKey>,
     /// `rd.luks.key.tout=`: how long to wait for a key device before asking for a passphrase.
@@ -349,6 +351,7 @@ impl Default for LuksPlan {
         LuksPlan {
             enabled: true,
             selectors: Vec::new(),
+            names: Vec::new(),
             keys: Vec::new(),
             key_timeout: Duration::from_secs(10),
             prompt_timeout: None,

@@ -4,7 +4,6 @@ use crate::crypttab::split_options;
 use crate::diagnostic::{Diagnostic, Remarks, shorten};
 use crate::plan::{Plan, RootSpec};
 use crate::root::{device_spec, is_discovery};
-use crate::source::is_on;
 use crate::table::Expected;
 
 /// More entries than this are not read.
@@ -221,6 +220,28 @@ pub(crate) fn settle(plan: &mut Plan) {
     }
 }
 
+/// A hash that names no partitions, where the command line does not name the devices either.
+pub(crate) fn remark_on_hashes(plan: &VerityPlan, remarks: &mut Remarks) {
+    let both = [
+        (&plan.root, "roothash", ROOT, "systemd.verity_root"),
+        (&plan.usr, "usrhash", USR, "systemd.verity_usr"),
+    ];
+    for (words, name, volume, devices) in both {
+        if plan.enabled && words.root_hash.is_some() && words.volume(volume).is_none() {
+            remarks.add(|| Diagnostic::ShortRootHash { name, devices });
+        }
+    }
+}
+
+/// A switch in systemd's words (`parse_boolean`): more of them are false than dracut's.
+pub(crate) fn switch(value: &str) -> Result<bool, Expected> {
+    match value.to_ascii_lowercase().as_str() {
+        "1" | "yes" | "y" | "true" | "t" | "on" => Ok(true),
+        "0" | "no" | "n" | "false" | "f" | "off" => Ok(false),
+        _ => Err("yes or no"),
+    }
+}
+
 pub(crate) fn root_hash(words: &mut VerityWords, value: &str) -> Result<(), Expected> {
     words.root_hash = Some(hexadecimal(value, MAX_HASH).ok_or("the root hash in hexadecimal")?);
     Ok(())
@@ -350,7 +371,7 @@ impl VerityOptions {
             ("ignore-zero-blocks", None) => self.ignore_zero_blocks = true,
             ("check-at-most-once", None) => self.check_at_most_once = true,
             ("try-verify-in-tasklet" | "use-tasklets", None) => self.tasklets = true,
-            ("superblock", Some(value)) => self.superblock = is_on(value),
+            ("superblock", Some(value)) => self.superblock = switch(value).ok()?,
             ("format", Some("0")) => self.format = 0,
             ("format", Some("1")) => self.format = 1,
             ("data-block-size", _) => self.data_block = block()?,
@@ -523,13 +544,36 @@ mod tests {
 
     #[test]
     fn switched_off() {
-        for word in ["systemd.verity=0", "rd.systemd.verity=no"] {
+        for word in ["systemd.verity=0", "rd.systemd.verity=no", "systemd.verity=false"] {
             let plan = plan(&format!("roothash={HASH} {word}"));
             assert!(plan.verity.volumes().is_empty() && plan.root.spec.is_none(), "{word}");
         }
-        assert!(!plan("root=/dev/sda veritytab=0").verity.tab);
-        // Too short for two UUIDs, and nothing else named.
-        assert!(plan("root=/dev/sda roothash=aabb").verity.volumes().is_empty());
+        assert!(!plan("root=/dev/sda veritytab=f").verity.tab && plan("rd.veritytab=1").verity.tab);
+    }
+
+    /// Too short for two UUIDs, and nothing else named.
+    #[test]
+    fn a_short_hash_without_devices_is_remarked_on() {
+        let said = |words: &str| {
+            let (plan, remarks) = parse(&Sources { kernel: words.into(), ..Sources::default() });
+            (plan.verity.volumes().len(), remarks.iter().map(Diagnostic::to_string).collect::<String>())
+        };
+        for (words, volumes, expected) in [
+            (
+                "root=/dev/sda roothash=aabb",
+                0,
+                "roothash= is too short to name its partitions (32 digits): name the devices with systemd.verity_root_data= and systemd.verity_root_hash=",
+            ),
+            (
+                "usrhash=aabb systemd.verity_usr_data=/dev/sda",
+                0,
+                "usrhash= is too short to name its partitions (32 digits): name the devices with systemd.verity_usr_data= and systemd.verity_usr_hash=",
+            ),
+            ("usrhash=aabb systemd.verity_usr_data=/dev/sda systemd.verity_usr_hash=/dev/sdb", 1, ""),
+            ("roothash=aabb systemd.verity=no", 0, ""),
+        ] {
+            assert_eq!(said(words), (volumes, expected.to_owned()), "{words}");
+        }
     }
 
     #[test]

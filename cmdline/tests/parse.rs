@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cmdline::plan::{
-    Access, BreakPoint, Discards, EmergencyAction, KeyDevice, LuksIdKind, Patience, Plan, RootSpec,
+    Access, BreakPoint, Discards, EmergencyAction, KeyDevice, LuksIdKind, Multipath, Patience, Plan, RootSpec,
 };
 use cmdline::{Diagnostic, Sources, parse};
 use proptest::prelude::*;
@@ -207,6 +207,35 @@ fn luks() {
     assert_eq!(plan("rd.luks.name=ab=x rd.luks.uuid=AB").luks.selectors[0].name.as_deref(), Some("x"));
 }
 
+/// Partition UUIDs and serial numbers select alone; what the others were called is still their name.
+#[test]
+fn names_outlive_their_selectors() {
+    let line = "rd.luks.partuuid=aa rd.luks.uuid=bb rd.luks.name=aa=root rd.luks.name=bb=x rd.luks.name=cc=y";
+    let (Plan { luks, .. }, remarks) = parse(&kernel(line));
+    let wins = "rd.luks.partuuid";
+    assert_eq!(remarks, [Diagnostic::Conflict { wins, loses: "rd.luks.uuid" }]);
+    let selectors: Vec<_> =
+        luks.selectors.iter().map(|s| (s.kind, s.id.as_str(), s.name.as_deref())).collect();
+    assert_eq!(selectors, [(LuksIdKind::PartUuid, "aa", Some("root"))]);
+    assert_eq!(luks.names, [("bb", "x"), ("cc", "y")].map(|(id, name)| (id.to_owned(), name.to_owned())));
+}
+
+#[test]
+fn switches_of_storage() {
+    let defaults = Plan::default();
+    assert!(defaults.md.conf && !defaults.md.wait_clean);
+    assert!(!plan("rd.md.conf=0").md.conf);
+    assert!(plan("rd.md.waitclean").md.wait_clean && plan("rd.md.waitclean=1").md.wait_clean);
+    for (line, expected) in [
+        ("rd.multipath", Multipath::Configured),
+        ("rd.multipath=1", Multipath::Configured),
+        ("rd.multipath=default", Multipath::Default),
+        ("rd.multipath=off", Multipath::Off),
+    ] {
+        assert_eq!(plan(line).multipath, expected, "{line}");
+    }
+}
+
 #[test]
 fn an_empty_id_opens_nothing() {
     for line in ["rd.luks.uuid=", "rd.luks.uuid", "rd.luks.uuid=luks-", "rd.luks.serial=", "rd.luks.partuuid"]
@@ -327,10 +356,43 @@ fn a_bare_word_does_not_hide_a_value() {
 
 #[test]
 fn old_spellings_do_the_same() {
-    assert_eq!(parse(&kernel("rd_NO_LUKS=1")).0, parse(&kernel("rd.luks=0")).0);
-    assert_eq!(parse(&kernel("rd_LUKS_UUID=ab")).0, parse(&kernel("rd.luks.uuid=ab")).0);
-    assert_eq!(parse(&kernel("rdblacklist=a,b")).0, parse(&kernel("rd.driver.blacklist=a,b")).0);
-    assert_eq!(parse(&kernel("rd_retry=4")).0, parse(&kernel("rd.retry=4")).0);
+    let same = |old: &str, new: &str| {
+        let plan = plan(new);
+        assert_ne!(plan, Plan::default(), "{new} says nothing");
+        assert_eq!(parse(&kernel(old)).0, plan, "{old}");
+    };
+    for (old, new) in [
+        ("rdblacklist=a,b", "rd.driver.blacklist=a,b"),
+        ("rd_retry=4", "rd.retry=4"),
+        ("rd_NO_LUKS=1", "rd.luks=0"),
+        ("rd_NO_CRYPTTAB", "rd.luks.crypttab=0"),
+        ("rd_LUKS_UUID=ab", "rd.luks.uuid=ab"),
+        ("rd_LUKS_PARTUUID=ab", "rd.luks.partuuid=ab"),
+        ("rd_LUKS_SERIAL=ab", "rd.luks.serial=ab"),
+        ("luks.uuid=ab", "rd.luks.uuid=ab"),
+        ("luks.name=ab=x", "rd.luks.name=ab=x"),
+        ("luks.key=/k:LABEL=stick", "rd.luks.key=/k:LABEL=stick"),
+        ("luks.options=tries=2", "rd.luks.options=tries=2"),
+        ("luks.data=12345678=/dev/sdb", "rd.luks.data=12345678=/dev/sdb"),
+        ("luks.crypttab=0", "rd.luks.crypttab=0"),
+        ("rd_NO_LVM", "rd.lvm=0"),
+        ("rd_NO_LVMCONF", "rd.lvm.conf=0"),
+        ("rd_LVM_VG=vg", "rd.lvm.vg=vg"),
+        ("rd_LVM_LV=vg/lv", "rd.lvm.lv=vg/lv"),
+        ("rd_NO_MD", "rd.md=0"),
+        ("rd_NO_MDADMCONF", "rd.md.conf=0"),
+        ("rd_NO_MDIMSM", "rd.md.imsm=0"),
+        ("noiswmd", "rd.md.imsm=0"),
+        ("rd_NO_MDDDF", "rd.md.ddf=0"),
+        ("noddfmd", "rd.md.ddf=0"),
+        ("rd_MD_UUID=01234567:89abcdef:01234567:89abcdef", "rd.md.uuid=0123456789abcdef0123456789abcdef"),
+        ("rd_NO_DM", "rd.dm=0"),
+        ("rd_DM_UUID=nvidia_ab", "rd.dm.uuid=nvidia_ab"),
+        ("nodmraid", "rd.dm=0 rd.md.imsm=0 rd.md.ddf=0"),
+        ("rd_NO_MULTIPATH", "rd.multipath=0"),
+    ] {
+        same(old, new);
+    }
     // Presence counts, whatever the value says.
     assert!(!parse(&kernel("rd_NO_LUKS=0")).0.luks.enabled);
 }

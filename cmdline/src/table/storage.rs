@@ -166,13 +166,21 @@ pub(super) static ROWS: &[Row] = &[
     .family(F),
     Row::done(
         "systemd.verity",
-        Kind::Flag(true, Some(|plan, on| plan.verity.enabled = on)),
+        Kind::Text(Some(|plan, value| { plan.verity.enabled = verity::switch(value)?; Ok(()) })),
         "Whether verity devices are set up.",
     )
+    .syntax("yes or no")
+    .absent("yes")
     .aliases(&[super::same("rd.systemd.verity")])
     .family(F),
-    Row::done("veritytab", Kind::Flag(true, Some(|plan, on| plan.verity.tab = on)), "Whether the image's veritytab is used.")
-        .aliases(&[super::same("rd.veritytab")])
+    Row::done(
+        "veritytab",
+        Kind::Text(Some(|plan, value| { plan.verity.tab = verity::switch(value)?; Ok(()) })),
+        "Whether the image's veritytab is used.",
+    )
+    .syntax("yes or no")
+    .absent("yes")
+    .aliases(&[super::same("rd.veritytab")])
         .family(F),
     Row::done(
         "systemd.verity_root_data",

@@ -281,7 +281,7 @@ impl Assembler for Luks {
                 container.note = Some(format!("key {path} read"));
                 container.read.push(*secret);
                 // What has been found need not be waited for any more.
-                container.keys_until = Moment::default();
+                container.keys_until = Some(Moment::default());
                 container.state = State::Locked;
             }
             (State::ReadingKey(_, path), Err(failure)) => {
@@ -335,7 +335,7 @@ impl Assembler for Luks {
                     // Its file system still has to be found.
                     let until = view.now.after(view.plan.luks.key_timeout);
                     let others = self.containers.values_mut().filter(|one| !one.keys.is_empty());
-                    others.for_each(|one| one.keys_until = one.keys_until.max(until));
+                    others.for_each(|one| one.keys_until = one.keys_until.map(|before| before.max(until)));
                 }
             }
             (

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use cmdline::crypttab::{CryptKey, CryptKind, CryptOptions as RowOptions, CrypttabEntry, HeaderPlace};
-use cmdline::plan::{Discards, KeyDevice, KeyTarget, LuksIdKind, LuksKey, LuksSelector, RootSpec};
+use cmdline::plan::{Discards, KeyDevice, KeyTarget, LuksIdKind, LuksKey, LuksPlan, LuksSelector, RootSpec};
+use cmdline::time::Span;
 use ondisk::Kind;
 
 use super::container::{Container, Key, State};
@@ -141,6 +142,7 @@ pub fn wanted(view: View<'_>, device: &Device) -> Option<Container> {
             .name
             .clone()
             .or_else(|| row.map(|row| row.name.clone()))
+            .or_else(|| named(luks, &uuid))
             .unwrap_or_else(|| format!("luks-{}", selector.id)),
         None => row.map_or_else(|| default_name(&uuid, &device.name), |row| row.name.clone()),
     };
@@ -166,6 +168,13 @@ pub fn wanted(view: View<'_>, device: &Device) -> Option<Container> {
     container.header = header;
     container.holds_root = (selector.is_some() || attached) && !keysource && !may_fail;
     Some(container)
+}
+
+/// The name that `rd.luks.name=` has for this UUID where the containers are named by something else.
+fn named(luks: &LuksPlan, uuid: &str) -> Option<String> {
+    let uuid = plain(uuid);
+    let (_, name) = luks.names.iter().find(|(id, _)| uuid.contains(&plain(id)))?;
+    Some(name.clone())
 }
 
 /// As what the device is to be opened; `None` if nothing says that it is a container.
@@ -304,9 +313,9 @@ fn container(
     };
     let elsewhere = keys.iter().any(Key::is_elsewhere);
     let patience = match options.keyfile_timeout {
-        _ if !elsewhere => Duration::ZERO,
-        Some(limit) => limit,
-        None => luks.key_timeout,
+        _ if !elsewhere => Some(Duration::ZERO),
+        Some(limit) => limit.finite(),
+        None => Some(luks.key_timeout),
     };
     let tokens = match &format {
         CryptFormat::Luks => tokens::wanted(view.now, device, &options),
@@ -334,13 +343,13 @@ fn container(
         holds_root: false,
         uuid,
         tries,
-        prompt_limit: options.timeout.or(luks.prompt_timeout),
+        prompt_limit: options.timeout.map_or(luks.prompt_timeout, Span::finite),
         keys,
         images: Vec::new(),
         tokens,
         pin: None,
         wrong_pins: 0,
-        keys_until: view.now.after(patience),
+        keys_until: patience.map(|patience| view.now.after(patience)),
         known_from: 0,
         tried: BTreeSet::new(),
         read: Vec::new(),

@@ -134,7 +134,7 @@ pub(super) struct Container {
     pub(super) pin: Option<SecretId>,
     pub(super) wrong_pins: u32,
     /// Until when a key device may still appear before somebody is asked.
-    pub(super) keys_until: Moment,
+    pub(super) keys_until: Option<Moment>,
     /// Passphrases that had been typed before it was known: those do not count as wrong.
     pub(super) known_from: usize,
     pub(super) tried: BTreeSet<SecretId>,
@@ -205,7 +205,7 @@ impl Container {
     pub(super) fn take_key(&mut self, image: &Image, key: SecretId) {
         self.note = Some(format!("key {} read", image.name()));
         self.read.push(key);
-        self.keys_until = Moment::default();
+        self.keys_until = Some(Moment::default());
     }
 
     /// The image was looked for, or tried, and may be of use yet.

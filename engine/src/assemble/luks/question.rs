@@ -71,11 +71,9 @@ impl Luks {
             if container.header(view, &name).is_none() || (keysource_pending && !container.keys.is_empty()) {
                 continue;
             }
-            if container.images.is_empty() && !container.keys.is_empty() && view.now < container.keys_until {
-                let until = self
-                    .waiting_for_key
-                    .map_or(container.keys_until, |other| other.min(container.keys_until));
-                self.waiting_for_key = Some(until);
+            let keys_are_due = container.keys_until.is_none_or(|until| view.now < until);
+            if container.images.is_empty() && !container.keys.is_empty() && keys_are_due {
+                self.waiting_for_key = self.waiting_for_key.into_iter().chain(container.keys_until).min();
                 continue;
             }
             if container.has_pin(&self.pins) {

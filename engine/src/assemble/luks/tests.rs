@@ -307,6 +307,37 @@ fn a_key_device_is_waited_for_and_taken_even_late() {
     }
 }
 
+/// crypttab(5): `keyfile-timeout=` of one container goes before rd.luks.key.tout=, and 0 is for ever.
+#[test]
+fn a_key_device_is_waited_for_as_long_as_the_container_says() {
+    for (option, before, after) in [("3", 2_000, 2_000), ("1min", 50_000, 20_000), ("0", 170_000, 0)] {
+        let mut plan = explicit(ID);
+        plan.luks.keys.push(key("/key", KeyDevice::Label("KEYS".into()), KeyTarget::All));
+        plan.luks.options.push((None, vec![format!("keyfile-timeout={option}")]));
+        let mut script = Script::new(plan);
+        assert!(!script.disk("sda", luks()).iter().any(is_ask), "{option}");
+        assert!(!script.wait(before).iter().any(is_ask), "{option}");
+        assert_eq!(script.wait(after).iter().any(is_ask), after > 0, "{option}");
+    }
+}
+
+/// `rd.luks.name=` goes by the UUID of the container whatever selects it.
+#[test]
+fn a_name_by_uuid_is_that_of_a_container_selected_otherwise() {
+    let mut plan = plan(uuid("inner"));
+    plan.luks.selectors.push(selector(LuksIdKind::Serial, "S3Z"));
+    plan.luks.names.push((ID[..13].to_uppercase(), "vault".to_owned()));
+    let mut script = Script::new(plan);
+    let facts = crate::DeviceFacts {
+        major: 8,
+        size: 1 << 30,
+        serial: Some("S3Z".to_owned()),
+        ..crate::DeviceFacts::default()
+    };
+    assert!(script.add("sda", facts, luks()).iter().any(is_ask));
+    assert_eq!(typed(&mut script, 1), [("sda".to_owned(), "vault".to_owned())]);
+}
+
 #[test]
 fn a_stick_that_comes_back_is_searched_again() {
     let mut plan = explicit(ID);

@@ -42,6 +42,17 @@ fn nobody_types_in_time() {
     assert_eq!(typed(&mut script, 2).len(), 1);
 }
 
+/// `timeout=0` of one container: no limit, whatever rd.luks.timeout= says.
+#[test]
+fn a_container_may_be_without_the_limit_of_all() {
+    let mut plan = limited(20);
+    plan.luks.options.push((Some(ID.to_owned()), vec!["timeout=0".to_owned()]));
+    let mut script = Script::new(plan);
+    script.disk("sda", luks());
+    assert!(!script.wait(100_000).contains(&Action::StopAsking));
+    assert_eq!(typed(&mut script, 1).len(), 1);
+}
+
 #[test]
 fn without_a_shell_the_end_is_none() {
     for (panic, end) in [(Some(0), GiveUp::Panic), (None, GiveUp::Act(EmergencyAction::PowerOff))] {
