@@ -152,6 +152,9 @@ pub fn hold(mut guest: Guest, steps: &[Step], patience: Duration) -> Result<Conv
 /// The built-in rescue's prompt.
 pub const PROMPT: &str = "rootward> ";
 
+/// Begins the explanation of every final failure.
+pub const STOP: &str = "rootward: cannot reach root:";
+
 /// First words of the kernel's panic (kernel/panic.c).
 const PANIC: &str = "Kernel panic - not syncing";
 

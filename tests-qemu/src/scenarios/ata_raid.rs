@@ -16,7 +16,7 @@ use crate::scenario::{Boot, Scenario, ensure, equal};
 mod writer;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![mapped()]
+    vec![mapped(), parity()]
 }
 
 /// Sizes of the disks in MiB.
@@ -121,6 +121,54 @@ dmsetup remove part; dmsetup remove nvidia_eeeeegdg
             ensure(target.contains("dm-"), || target.clone())
         });
     Scenario::new("bios-raid-dm", handed_over(boot).only_reads())
+}
+
+/// Root on a RAID 5 of Silicon Image's controllers; whole, and without a disk, whose blocks then come from the parity.
+fn parity() -> Scenario {
+    const DISKS: [&str; 3] = ["A", "B", "C"];
+    const SECTORS: u32 = 128 << 11;
+    const SHARE: u32 = SECTORS - 2048;
+    let mut script = String::new();
+    for (number, disk) in (0..).zip(DISKS) {
+        let size = |meta: &mut [u8]| meta[0x78..0x7c].copy_from_slice(&SECTORS.to_le_bytes());
+        for (at, bytes) in writer::silicon_but(16, number, (3, 0), (0xff, 0), SHARE * 2, &size) {
+            script += &put(disk, writer::DISK - at / 512, &bytes);
+        }
+    }
+    let table = "raid raid5_ls 4 128 nosync region_size 128 3 - $A - $B - $C";
+    script += &format!(
+        "modprobe -a dm-mod dm-raid raid456\n\
+         echo 0 {} {table} | dmsetup create set\n\
+         fill /dev/mapper/set\n\
+         dmsetup remove set\n",
+        SHARE * 2
+    );
+    let recipe = Arc::new(Recipe {
+        name: "bios-raid-parity".into(),
+        script,
+        tree: Tree::Probe,
+        disks: DISKS.map(|disk| (disk.to_owned(), 128)).to_vec(),
+        ..Recipe::default()
+    });
+    let boot = |disks: &[&str], words: &str| {
+        let boot = Boot::new(Series::V6_12, Image::universal(), format!("root=UUID={PLAIN_UUID} ro {words}"));
+        let boot = disks.iter().fold(boot, |boot, disk| boot.disk(recipe.disk(disk), Bus::VirtioScsi));
+        let members = disks.len();
+        handed_over(boot)
+            .root("root is on the set", move |verdict| {
+                let device = verdict.block(&root_device(verdict)?).ok_or("no such device")?;
+                ensure(device.dm_uuid.starts_with("DMRAID-sil_"), || device.dm_uuid.clone())?;
+                equal(&device.sectors, &u64::from(SHARE * 2))?;
+                equal(&device.below.len(), &members)
+            })
+            .only_reads()
+    };
+    let whole = boot(&DISKS, "").never_shows("DEGRADED");
+    let degraded = boot(&["A", "C"], "rootward.degraded=3").shows("DEGRADED");
+    Scenario {
+        boots: vec![whole, degraded],
+        ..Scenario::new("bios-raid-parity", Boot::new(Series::V6_12, Image::universal(), ""))
+    }
 }
 
 /// Sectors of each disk that the stripe takes.

@@ -3,15 +3,12 @@
 use super::handoff::{handed_over, root_is};
 use super::root_forms::STORAGE;
 use crate::bed::Disk;
-use crate::dialogue::PROMPT;
+use crate::dialogue::{PROMPT, STOP};
 use crate::disk::Filesystem;
 use crate::image::Image;
 use crate::kernel::Series;
 use crate::qemu::Bus;
 use crate::scenario::{Boot, Scenario, ensure, equal};
-
-/// Begins the explanation of every final failure.
-const STOP: &str = "rootward: cannot reach root:";
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     Series::ALL

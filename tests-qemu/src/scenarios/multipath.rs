@@ -9,7 +9,7 @@ use super::distribution::healthy;
 use super::handoff::{handed_over, root_device};
 use super::root_forms::STORAGE;
 use crate::bed::{Disk, Recipe, Tree};
-use crate::dialogue::{PROMPT, Step};
+use crate::dialogue::{PROMPT, STOP, Step};
 use crate::disk::{Filesystem, PLAIN_UUID};
 use crate::image::{Extra, Image};
 use crate::kernel::Series;
@@ -27,7 +27,14 @@ const CONF: Extra = Extra::Text(
 );
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![debian(Release::Bookworm), debian(Release::Trixie), partition(), path_lost(), switched_off()]
+    vec![
+        debian(Release::Bookworm),
+        debian(Release::Trixie),
+        partition(),
+        path_lost(),
+        all_lost(),
+        switched_off(),
+    ]
 }
 
 fn image() -> Image {
@@ -70,6 +77,33 @@ fn path_lost() -> Scenario {
     // It goes from the table too, as multipathd would have it.
     let boot = on_the_map(handed_over(boot), 1).only_reads();
     Scenario::new("multipath-path-lost", boot)
+}
+
+/// All paths go away before the mount: it is not queued for ever, as the kernel would have it, but fails after
+/// `no_path_retry` polling intervals, and the boot says of what.
+fn all_lost() -> Scenario {
+    let conf = "defaults {\n    find_multipaths yes\n    no_path_retry 2\n    polling_interval 3\n}\n";
+    let image = Image::modules(&[STORAGE, &["dm_multipath", "dm_service_time"]].concat())
+        .with(Extra::Text("/etc/multipath.conf", conf));
+    let words = format!("root=UUID={} ro rd.break=pre-mount rd.retry=30", Filesystem::Ext4.uuid());
+    let mut boot =
+        Boot::new(KERNEL, image, words).disk(Disk::Probe(Filesystem::Ext4), Bus::TwoPaths).expect(PROMPT);
+    for path in ["path0a", "path0b"] {
+        boot.steps.push(Step::Monitor("device_del", json!({ "id": path })));
+    }
+    let boot = boot
+        .pause(Duration::from_secs(4))
+        .types("continue")
+        .expect("as no_path_retry says")
+        .expect(STOP)
+        .expect("errno 5")
+        .expect(PROMPT)
+        .types("why")
+        .expect(WWID)
+        .expect(PROMPT)
+        .types("poweroff")
+        .stops_before_root();
+    Scenario::new("multipath-all-paths-lost", boot)
 }
 
 /// Without multipath the first path is used as it is.

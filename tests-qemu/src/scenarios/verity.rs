@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::handoff::{handed_over, root_is};
 use super::root_forms::STORAGE;
 use crate::bed::{Recipe, Tree};
-use crate::dialogue::{End, PROMPT};
+use crate::dialogue::{End, PROMPT, STOP};
 use crate::disk::PLAIN_UUID;
 use crate::image::{Extra, Image};
 use crate::kernel::Series;
@@ -13,7 +13,6 @@ use crate::qemu::Bus;
 use crate::scenario::{Boot, Scenario, Seen, ensure, equal};
 
 const KERNEL: Series = Series::V6_12;
-const STOP: &str = "rootward: cannot reach root:";
 /// The drivers of both targets and of what they hash with.
 const CHECKED: &[&str] = &["dm_verity", "dm_integrity", "crc32c_generic", "sha256_generic"];
 

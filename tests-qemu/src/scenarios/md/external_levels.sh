@@ -19,7 +19,7 @@ volume() { # name, size of each member in KiB, arguments
     mdadm --create "/dev/md/$name" --run --raid-devices=4 --chunk=64 --size=$size "$@" /dev/md/box
 }
 clean=
-if [ $LEVEL = 5 ]; then clean=--assume-clean; fi
+if [ $LEVEL != 0 ]; then clean=--assume-clean; fi
 volume root 49152 --level=$LEVEL $clean
 volume ten 8192 --level=10 --assume-clean
 # Intel's hold two volumes at most.
