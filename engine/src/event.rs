@@ -133,6 +133,8 @@ pub enum Outcome {
     Member(Box<Member>),
     /// Root is mounted, and its fstab has this entry for `/usr`.
     Usr(Box<Entry>),
+    /// The size in 512-byte sectors that a volume's own metadata say.
+    Length(u64),
     /// A block device was made and has this number.
     Made {
         /// Major number.

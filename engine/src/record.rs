@@ -64,6 +64,9 @@ pub fn event(now: Moment, event: &Event) -> String {
         Event::Done(id, Outcome::Secret(secret)) => {
             out.word("done").number(id.0).word("secret").number(secret.0)
         }
+        Event::Done(id, Outcome::Length(sectors)) => {
+            out.word("done").number(id.0).word("length").number(*sectors)
+        }
         Event::Done(id, Outcome::Made { major, minor }) => {
             out.word("done").number(id.0).word("made").word(&format!("{major}:{minor}"))
         }

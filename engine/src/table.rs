@@ -454,10 +454,12 @@ fn is_array(device: &Device) -> bool {
 }
 
 /// What lvm2 puts into the names of hidden volumes, and refuses in those of others (lib/misc/lvm-string.c).
-const RESERVED: [&str; 16] = [
-    "_cdata", "_cmeta", "_corig", "_cvol", "_imeta", "_iorig", "_mimage", "_mlog", "_pmspare", "_rimage",
-    "_rmeta", "_tdata", "_tmeta", "_vdata", "_vorigin", "_wcorig",
+const RESERVED: [&str; 17] = [
+    "_cdata", "_cmeta", "_corig", "_cpool", "_cvol", "_imeta", "_iorig", "_mimage", "_mlog", "_pmspare",
+    "_rimage", "_rmeta", "_tdata", "_tmeta", "_vdata", "_vorigin", "_wcorig",
 ];
+/// The same for the beginning of names: what is being moved lies in such a volume, which begins with the moved one's data.
+const RESERVED_START: [&str; 2] = ["pvmove", "snapshot"];
 
 impl DmFacts {
     /// Whether this is a layer or a hidden part of a logical volume: layers have a suffix after the 64 characters of the
@@ -466,7 +468,9 @@ impl DmFacts {
     pub fn is_part_of_lv(&self) -> bool {
         let Some(ids) = self.uuid.strip_prefix("LVM-") else { return false };
         let volume = links::split_name(&self.name).map_or(self.name.as_str(), |(_, volume)| volume);
-        ids.as_bytes().get(64) == Some(&b'-') || RESERVED.iter().any(|word| volume.contains(word))
+        ids.as_bytes().get(64) == Some(&b'-')
+            || RESERVED.iter().any(|word| volume.contains(word))
+            || RESERVED_START.iter().any(|word| volume.starts_with(word))
     }
 }
 
@@ -495,6 +499,8 @@ mod tests {
             ("vg-root_rimage_0", format!("LVM-{ids}"), true),
             ("vg_rmeta-root", format!("LVM-{ids}"), false),
             ("my--vg_tdata--x-a--b", format!("LVM-{ids}"), false),
+            ("vg-pvmove0", format!("LVM-{ids}"), true),
+            ("vg-old--pvmove0", format!("LVM-{ids}"), false),
             ("my--vg-a--b_tmeta", format!("LVM-{ids}"), true),
             ("x_rimage_0", "CRYPT-LUKS2-0-x".to_owned(), false),
         ] {

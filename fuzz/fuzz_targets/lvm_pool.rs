@@ -9,6 +9,7 @@ use device::{crc32c, put, sized};
 use engine::assemble::lvm::activation::PoolKind;
 use libfuzzer_sys::fuzz_target;
 use ondisk::lvm::pool::{PoolError, PoolState, SUPERBLOCK, cache, thin};
+use ondisk::lvm::vdo;
 
 type Read = fn(&[u8]) -> Result<PoolState, PoolError>;
 
@@ -20,12 +21,26 @@ const KINDS: [(u64, u32, u32, Read); 2] =
 fuzz_target!(|data: &[u8]| {
     let Some((choice, raw)) = data.split_first_chunk::<2>() else { return };
     as_it_is(raw);
+    vdo_volume(raw);
     let block = sized(raw, SUPERBLOCK);
     let bit = usize::from(u16::from_le_bytes(*choice)) % (SUPERBLOCK * 8);
     for (own, other) in [(0, 1), (1, 0)] {
         sealed(block.clone(), bit, KINDS[own], KINDS[other].3);
     }
 });
+
+/// A VDO volume says nothing that does not fit into a device.
+fn vdo_volume(raw: &[u8]) {
+    let mut first = sized(raw, vdo::BLOCK);
+    put(&mut first, 0, b"dmvdo001\x05\0\0\0");
+    for block in [raw, &first] {
+        if let Some(geometry) = vdo::geometry(block) {
+            assert_eq!(geometry.super_block % vdo::BLOCK as u64, 0);
+            let sectors = vdo::sectors(geometry, raw);
+            assert!(sectors.is_none_or(|sectors| sectors.is_multiple_of(8)));
+        }
+    }
+}
 
 /// Nothing is taken for both kinds, what follows the block is not looked at, and a part of one is none.
 fn as_it_is(raw: &[u8]) {

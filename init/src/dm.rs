@@ -7,11 +7,13 @@ mod persistent;
 
 use std::fs::{self, File};
 use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
 
 use devicemapper::{DM, DevId, DmError, DmFlags, DmName, DmOptions, DmUuid};
 use engine::assemble::lvm::activation::PoolKind;
 use engine::{DmDevice, DmTarget, Failure, Outcome, ReadAhead};
 use ondisk::lvm::pool::SUPERBLOCK;
+use ondisk::lvm::vdo;
 use zeroize::Zeroize;
 
 use crate::external_md;
@@ -157,10 +159,24 @@ fn start(dm: &DM, name: &DmName, read_ahead: ReadAhead) -> Result<(), Failure> {
 /// Its judgement, or that the block cannot be read.
 pub fn check_pool((major, minor): (u32, u32), kind: PoolKind) -> Result<Outcome, Failure> {
     let path = format!("/dev/dm-{minor}");
+    if kind == PoolKind::Vdo {
+        // lvm2 too goes by its own metadata where these say nothing.
+        return Ok(vdo_sectors(&path).map_or(Outcome::Done, Outcome::Length));
+    }
     let mut block = vec![0; SUPERBLOCK];
     let read = File::open(&path).and_then(|mut file| file.read_exact(&mut block));
     read.map_err(|error| Failure::Other(format!("cannot read {path} ({major}:{minor}): {error}")))?;
     kind.judge(&block).map(|()| Outcome::Done).map_err(Failure::Other)
+}
+
+/// Size of the VDO volume on this device, if it can be told.
+fn vdo_sectors(path: &str) -> Option<u64> {
+    let file = File::open(path).ok()?;
+    let mut block = [0; vdo::BLOCK];
+    file.read_exact_at(&mut block, 0).ok()?;
+    let geometry = vdo::geometry(&block)?;
+    file.read_exact_at(&mut block, geometry.super_block).ok()?;
+    vdo::sectors(geometry, &block)
 }
 
 /// Removes the device of this name; one that is not there counts as removed.

@@ -78,6 +78,7 @@ fn event<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Event> {
                     let pass = words.next()?.parse().ok()?;
                     Event::Done(id, Outcome::Usr(Box::new(Entry { source, target, fstype, options, pass })))
                 }
+                Some("length") => Event::Done(id, Outcome::Length(words.next()?.parse().ok()?)),
                 Some("secret") => Event::Done(id, Outcome::Secret(SecretId(words.next()?.parse().ok()?))),
                 Some(_) => return None,
             }

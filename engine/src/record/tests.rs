@@ -119,6 +119,7 @@ fn the_other_events_survive() {
         Event::Failed(CommandId(1), Failure::NoPin),
         Event::Failed(CommandId(1), Failure::BadKey("key file /k is empty".into())),
         Event::Failed(CommandId(1), Failure::Other("two words".into())),
+        Event::Done(CommandId(8), Outcome::Length(8_000_008)),
         Event::Done(CommandId(9), Outcome::Made { major: 254, minor: 3 }),
         Event::Typed(SecretId(4), QuestionId(2)),
         Event::Retry,

@@ -5,6 +5,7 @@ mod import;
 mod label;
 pub mod model;
 pub mod pool;
+pub mod vdo;
 
 use std::fmt;
 

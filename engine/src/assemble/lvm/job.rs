@@ -190,7 +190,10 @@ impl Job {
                 Err(failure) => self.fail(format!("the RAID volume below it stays read-only: {failure}")),
             },
             Step::Checking(asked, at) if asked == id => match result {
-                Ok(_) => {
+                Ok(outcome) => {
+                    if let Outcome::Length(length) = outcome {
+                        self.grow(at, *length);
+                    }
                     self.checked.insert(at);
                     self.step = Step::Ready;
                 }
@@ -226,6 +229,16 @@ impl Job {
             _ => return false,
         }
         true
+    }
+
+    /// What a VDO pool holds may end behind the last whole extent; lvm2 maps all of it (`_vdo_emit_segment_line`), and the
+    /// kernel takes no less.
+    fn grow(&mut self, check: usize, length: u64) {
+        let pool = self.plan.checks.get(check).map(|check| check.pool);
+        let device = pool.and_then(|pool| self.plan.devices.get_mut(pool));
+        if let Some([target]) = device.map(|device| device.targets.as_mut_slice()) {
+            target.length = target.length.max(length);
+        }
     }
 
     fn note(&mut self, at: usize, number: Option<(u32, u32)>) {
@@ -267,7 +280,7 @@ impl Job {
 
 #[cfg(test)]
 mod tests {
-    use super::super::activation::{Planned, ReadAhead, Target};
+    use super::super::activation::{Planned, PoolKind, ReadAhead, Target};
     use super::*;
 
     fn activation(kind: &'static str) -> Activation {
@@ -312,6 +325,28 @@ mod tests {
                 let End::Failed(why) = job.advance(&mut requests).expect("an end") else { panic!("{kind}") };
                 assert!(why.contains("stays read-only: no"), "{why}");
             }
+        }
+    }
+
+    /// The size is the larger one of what LVM and the volume say.
+    #[test]
+    fn a_vdo_pool_is_as_large_as_it_says_itself() {
+        for (said, expected) in [(Outcome::Length(15), 15), (Outcome::Length(7), 8), (Outcome::Done, 8)] {
+            let (mut next, mut actions) = (1, Vec::new());
+            let mut plan = activation("vdo");
+            let (metadata, name) = (PoolMetadata::Active((254, 3)), "pool".to_owned());
+            plan.checks.push(PoolCheck { metadata, pool: 0, name, kind: PoolKind::Vdo });
+            let key = ("id".to_owned(), "root".to_owned());
+            let mut requests = Requests { next: &mut next, actions: &mut actions };
+            let mut job = Job::start(key, "vg/root".into(), plan, BTreeSet::new(), Vec::new(), &mut requests);
+            assert!(job.answer(CommandId(1), &Ok(Outcome::Done)));
+            assert_eq!(job.advance(&mut requests), None);
+            assert!(job.answer(CommandId(2), &Ok(said)));
+            assert_eq!(job.advance(&mut requests), None);
+            let asked: Vec<Action> = actions.into_iter().map(|(_, action)| action).collect();
+            assert_eq!(asked.get(1), Some(&Action::CheckPool((254, 3), PoolKind::Vdo)));
+            let Some(Action::CreateDm(device)) = asked.get(2) else { panic!("{asked:?}") };
+            assert_eq!(device.targets[0].length, expected);
         }
     }
 

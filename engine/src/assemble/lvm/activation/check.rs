@@ -12,6 +12,9 @@ pub enum PoolKind {
     },
     /// Cache.
     Cache,
+    /// VDO pool: its metadata, which lie with the data, are asked for its size, which is answered by
+    /// [`Outcome::Length`](crate::Outcome) if they are understood.
+    Vdo,
 }
 
 impl PoolKind {
@@ -24,10 +27,11 @@ impl PoolKind {
         let (read, tool) = match self {
             Self::Thin { .. } => (pool::thin(block), "thin"),
             Self::Cache => (pool::cache(block), "cache"),
+            Self::Vdo => return Ok(()),
         };
         let wanted = match self {
             Self::Thin { transaction_id } => transaction_id,
-            Self::Cache => 0,
+            Self::Cache | Self::Vdo => 0,
         };
         match read {
             Ok(PoolState { needs_check: true, .. }) => Err(format!(

@@ -94,6 +94,10 @@ impl<'g, 'a> Presence<'g, 'a> {
         for lv in below {
             worst = worse(worst, self.hole(lv, depth + 1)?);
         }
+        // What was written lies in it alone; lvm2 activates none over a degraded volume.
+        if info.lv.segments.iter().any(|segment| segment.kind == "writecache") {
+            worst = worst.map(|hole| Hole { covered: false, ..hole });
+        }
         if let Some(slot) = self.known.get_mut(lv) {
             *slot = Some(worst);
         }

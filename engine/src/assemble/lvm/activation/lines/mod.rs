@@ -10,11 +10,11 @@ use std::ops::Range;
 
 use ondisk::lvm::{Section, Value};
 
-use super::Refusal;
 use super::build::{Builder, Run, linear};
 use super::group::Snapshot;
 use super::parts::Parts;
 use super::tree::{Line, Node, Part};
+use super::{PoolKind, Refusal};
 
 fn text(text: impl Into<String>) -> Part {
     Part::Text(text.into())
@@ -432,6 +432,7 @@ impl<'a> Builder<'_, 'a> {
         }
         let params = vec![text(version), Part::Path(below), text(rest)];
         self.line(node, &[below], Line { length, kind: "vdo", params });
+        self.checks.push((below, node, lv, PoolKind::Vdo));
         Ok(())
     }
 }
