@@ -23,6 +23,8 @@ pub const INTEGRITYTAB: &str = "etc/integritytab";
 pub const LVM_CONFS: [&str; 2] = ["etc/lvm/lvm.conf", "etc/lvm/lvmlocal.conf"];
 /// mdadm.conf(5), where mdadm itself looks for it.
 pub const MDADM_CONFS: [&str; 2] = ["etc/mdadm.conf", "etc/mdadm/mdadm.conf"];
+/// Their drop-ins, `*.conf`.
+pub const MDADM_DIRECTORIES: [&str; 2] = ["etc/mdadm.conf.d", "etc/mdadm/mdadm.conf.d"];
 /// The machine's name, which decides whose arrays are its own.
 pub const HOSTNAME: &str = "etc/hostname";
 /// Where libsystemd looks for the machine's id, whatever lvm.conf says; with a slash, as lvm.conf has its paths.

@@ -8,7 +8,6 @@
 mod dirty;
 
 use std::fs;
-use std::path::Path;
 use std::sync::PoisonError;
 
 use engine::{ContainerRequest, DevName, Failure, MarkedVolume, Outcome, VolumeRequest};
@@ -28,8 +27,6 @@ pub fn open_for_writing(volumes: &[MarkedVolume]) {
     }
 }
 
-/// mdadm counts down from here when it needs a number that nobody chose.
-const LAST_NUMBER: u32 = 127;
 /// Sectors of a KiB, in which md counts sizes.
 const KIB: u64 = 2;
 
@@ -40,7 +37,7 @@ const KIB: u64 = 2;
 /// What the kernel said, if nothing could be started; what was made by then is taken back.
 pub fn start(request: &ContainerRequest) -> Result<Outcome, Failure> {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let container = Array::create(request.number)?;
+    let container = Array::create(request.number, &request.reserved)?;
     if let Err(failure) = fill(&container, request) {
         container.clear();
         return Err(failure);
@@ -54,7 +51,7 @@ pub fn start(request: &ContainerRequest) -> Result<Outcome, Failure> {
     }
     let (mut failed, mut started) = (None, false);
     for volume in &request.volumes {
-        match start_volume(&container, volume) {
+        match start_volume(&container, volume, &request.reserved) {
             Ok(array) => {
                 started = true;
                 report(&array, volume);
@@ -79,11 +76,8 @@ struct Array(String);
 
 impl Array {
     /// With this number if nobody has it.
-    fn create(wanted: Option<u32>) -> Result<Array, Failure> {
-        let free = |number: &u32| !Path::new(&format!("/sys/block/md{number}")).exists();
-        let number = wanted.filter(free).or_else(|| (0..=LAST_NUMBER).rev().find(free));
-        let name = number.map(|number| format!("md{number}"));
-        let name = name.ok_or_else(|| Failure::Other("all numbers of md devices are in use".to_owned()))?;
+    fn create(wanted: Option<u32>, reserved: &[u32]) -> Result<Array, Failure> {
+        let name = format!("md{}", array::free_number(wanted, reserved)?);
         put("/sys/module/md_mod/parameters/new_array", &name)?;
         Ok(Array(name))
     }
@@ -134,8 +128,8 @@ fn fill(container: &Array, request: &ContainerRequest) -> Result<(), Failure> {
     })
 }
 
-fn start_volume(container: &Array, volume: &VolumeRequest) -> Result<Array, Failure> {
-    let array = Array::create(volume.number)?;
+fn start_volume(container: &Array, volume: &VolumeRequest, reserved: &[u32]) -> Result<Array, Failure> {
+    let array = Array::create(volume.number, reserved)?;
     // Before it runs: whoever hears of it then looks its name up here.
     map::enter(
         &array.0,

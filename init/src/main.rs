@@ -153,18 +153,33 @@ fn kernel_version() -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
-/// The image's mdadm.conf(5), where mdadm itself looks for it.
+/// The image's mdadm.conf(5), where mdadm itself looks for it, and the drop-ins, which go on where it ends.
 fn mdadm_conf() -> cmdline::mdadm_conf::MdadmConf {
-    for path in image::MDADM_CONFS {
-        if let Ok(text) = std::fs::read_to_string(Path::new(TOP).join(path)) {
-            let (conf, diagnostics) = cmdline::mdadm_conf::parse(&text);
-            for diagnostic in diagnostics {
-                log::warn!("/{path}: {diagnostic}");
-            }
-            return conf;
-        }
+    let top = Path::new(TOP);
+    let mut text = image::MDADM_CONFS
+        .into_iter()
+        .find_map(|path| std::fs::read_to_string(top.join(path)).ok())
+        .unwrap_or_default();
+    for more in image::MDADM_DIRECTORIES.into_iter().flat_map(|directory| drop_ins(&top.join(directory))) {
+        text.push('\n');
+        text.push_str(&more);
     }
-    cmdline::mdadm_conf::MdadmConf::default()
+    let (conf, diagnostics) = cmdline::mdadm_conf::parse(&text);
+    for diagnostic in diagnostics {
+        log::warn!("mdadm.conf: {diagnostic}");
+    }
+    conf
+}
+
+/// The texts of a directory's files in `.conf`, by name.
+fn drop_ins(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
+        .collect();
+    paths.sort();
+    paths.iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect()
 }
 
 /// The name of this machine: what the kernel was told, else what the image says.

@@ -32,8 +32,10 @@ pub fn assemble(request: &ArrayRequest) -> Result<Outcome, Failure> {
     external_md::open_for_writing(&request.volumes);
     let array = {
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let array = Array::create(request.number)?;
-        let path = request.path.clone().unwrap_or_else(|| format!("/dev/{}", array.name()));
+        let array = Array::create(request.number, &request.reserved)?;
+        // A node's path is another array's if its number was taken.
+        let named = request.path.clone().filter(|path| path.starts_with("/dev/md/"));
+        let path = named.unwrap_or_else(|| format!("/dev/{}", array.name()));
         // Before it runs: whoever hears of it then looks its name up here.
         map::enter(array.name(), &request.metadata, &request.map_uuid, &path);
         array

@@ -23,7 +23,7 @@ fn read_below(top: &Path, plan: &Plan) -> Option<Box<Config>> {
         (Multipath::Off, _) | (Multipath::Configured, None) => return None,
         (_, Some(text)) => {
             let mut texts = vec![text];
-            texts.extend(more(&top.join(image::MULTIPATH_DIRECTORY)));
+            texts.extend(crate::drop_ins(&top.join(image::MULTIPATH_DIRECTORY)));
             let (config, remarks) = Config::read(texts.iter().map(String::as_str));
             for remark in remarks {
                 log::warn!("multipath.conf: {remark}");
@@ -35,17 +35,6 @@ fn read_below(top: &Path, plan: &Plan) -> Option<Box<Config>> {
     config.read_bindings(&text(image::MULTIPATH_BINDINGS).unwrap_or_default());
     config.read_wwids(&text(image::MULTIPATH_WWIDS).unwrap_or_default());
     Some(Box::new(config))
-}
-
-/// The files of `conf.d`, by name.
-fn more(directory: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut paths: Vec<_> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
-        .collect();
-    paths.sort();
-    paths.iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect()
 }
 
 #[cfg(test)]

@@ -68,6 +68,9 @@ pub fn add(tree: &mut Tree, machine: &Machine<'_>) -> Result<Needs> {
     for name in image::MDADM_CONFS {
         arrays |= gathering.copy(name, 0o644)?;
     }
+    for directory in image::MDADM_DIRECTORIES {
+        arrays |= gathering.copy_drop_ins(directory, 0o644)?;
+    }
     if arrays {
         gathering.copy(image::HOSTNAME, 0o644)?;
     }
@@ -75,11 +78,7 @@ pub fn add(tree: &mut Tree, machine: &Machine<'_>) -> Result<Needs> {
         for name in [image::MULTIPATH_CONF, image::MULTIPATH_BINDINGS, image::MULTIPATH_WWIDS] {
             gathering.copy(name, 0o600)?;
         }
-        for name in gathering.names_in(image::MULTIPATH_DIRECTORY) {
-            if name.ends_with(".conf") {
-                gathering.copy(&format!("{}/{name}", image::MULTIPATH_DIRECTORY), 0o600)?;
-            }
-        }
+        gathering.copy_drop_ins(image::MULTIPATH_DIRECTORY, 0o600)?;
     }
     Ok(gathering.needs)
 }
@@ -127,6 +126,15 @@ impl Gathering<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Brings a directory's files in `.conf`; says whether there were any.
+    fn copy_drop_ins(&mut self, directory: &str, mode: u32) -> Result<bool> {
+        let mut any = false;
+        for name in self.names_in(directory).iter().filter(|name| name.ends_with(".conf")) {
+            any |= self.copy(&format!("{directory}/{name}"), mode)?;
+        }
+        Ok(any)
     }
 
     fn names_in(&self, directory: &str) -> BTreeSet<String> {
@@ -480,6 +488,7 @@ mod tests {
     fn every_file_that_init_reads() {
         let s = Scratch::new("every");
         let drop_in = format!("{}/a.conf", image::MULTIPATH_DIRECTORY);
+        let arrays = image::MDADM_DIRECTORIES.map(|directory| format!("{directory}/a.conf"));
         let ignored = format!("{}/a.conf.bak", image::MULTIPATH_DIRECTORY);
         let key = format!("{}/cr_root.key", image::KEY_DIRECTORY);
         let mut files = vec![
@@ -495,6 +504,7 @@ mod tests {
         ];
         files.extend(image::LVM_CONFS);
         files.extend(image::MDADM_CONFS);
+        files.extend(arrays.iter().map(String::as_str));
         let rows = "cr_root /dev/a - x-initrd.attach\nv /dev/a /dev/b aa x-initrd.attach\n";
         for name in files.iter().chain([&ignored.as_str()]) {
             write(&s, name, 0o600, rows);

@@ -15,6 +15,8 @@ pub struct ContainerRequest {
     pub path: String,
     /// Number of the node, where the name asks for one.
     pub number: Option<u32>,
+    /// Numbers that mdadm.conf keeps for others.
+    pub reserved: Vec<u32>,
     /// All disks.
     pub disks: Vec<DevName>,
     /// Volumes.

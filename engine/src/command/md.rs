@@ -41,6 +41,8 @@ pub struct ArrayRequest {
     pub path: Option<String>,
     /// Wanted number of the `md` device; where it is `None` or taken, the highest free one up to 127 is used.
     pub number: Option<u32>,
+    /// Numbers that mdadm.conf keeps for others: they are not free for whoever wants none.
+    pub reserved: Vec<u32>,
     /// What to add, in order.
     pub members: Vec<ArrayMember>,
     /// Start it so that nothing is written until somebody else writes (`read-auto`).

@@ -36,20 +36,31 @@ pub fn all() -> Vec<String> {
     names
 }
 
+/// This number if nobody has it, else the highest one up to 127 that nobody has and that is not kept for another array.
+///
+/// # Errors
+///
+/// If none is left.
+pub fn free_number(wanted: Option<u32>, reserved: &[u32]) -> Result<u32, Failure> {
+    let free = |number: &u32| !Path::new(&format!("/sys/block/md{number}")).exists();
+    let others = || (0..=LAST_NUMBER).rev().filter(|number| !reserved.contains(number)).find(free);
+    wanted
+        .filter(free)
+        .or_else(others)
+        .ok_or_else(|| Failure::Other("all numbers of md devices are in use".to_owned()))
+}
+
 impl Array {
-    /// Makes an empty array with this number, or with the highest free one.
+    /// Makes an empty array with this number, or with a free one.
     ///
     /// # Errors
     ///
     /// If there is no md driver, or no number is left.
-    pub fn create(wanted: Option<u32>) -> Result<Array, Failure> {
+    pub fn create(wanted: Option<u32>, reserved: &[u32]) -> Result<Array, Failure> {
         if !Path::new("/sys/module/md_mod").exists() {
             return Err(Failure::NoModule("md-mod".to_owned()));
         }
-        let free = |number: &u32| !Path::new(&format!("/sys/block/md{number}")).exists();
-        let number = wanted.filter(free).or_else(|| (0..=LAST_NUMBER).rev().find(free));
-        let number =
-            number.ok_or_else(|| Failure::Other("all numbers of md devices are in use".to_owned()))?;
+        let number = free_number(wanted, reserved)?;
         let name = format!("md{number}");
         // Kernels before 5.17 made an array when its node was opened; where that is compiled out, only this does.
         let _ = fs::write("/sys/module/md_mod/parameters/new_array", &name);

@@ -9,6 +9,7 @@ use ondisk::ata_raid::Format;
 use super::super::{Assembler, Hold, Requests, View};
 use super::containers::{self, Container};
 use super::naming;
+use crate::assemble::md::naming::reserved;
 use crate::command::{Action, ContainerRequest, Loudness, MarkedVolume};
 use crate::event::{CommandId, DevName, Failure, Outcome};
 use crate::explain::{Node, State};
@@ -181,6 +182,7 @@ fn request(view: View<'_>, container: &Container, given: impl Fn(&str) -> bool) 
         uuid: containers::colons(container.uuid),
         path: String::new(),
         number: None,
+        reserved: reserved(&view.image.mdadm),
         disks: container.disks.clone(),
         volumes: volumes.collect(),
     };

@@ -250,6 +250,7 @@ impl Md {
             map_uuid: best.map_uuid(),
             path: name.path.clone(),
             number: name.number,
+            reserved: naming::reserved(&view.image.mdadm),
             members: judged.used.iter().map(member).collect(),
             volumes: external::volumes_below(
                 view.plan,

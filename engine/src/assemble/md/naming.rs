@@ -168,18 +168,34 @@ fn given(device: &str) -> (Option<String>, Option<u32>) {
     (Some(format!("/dev/md/{}", device.replace('/', "-"))), digits(device))
 }
 
-/// Whether no `ARRAY` line has the name.
+/// Whether no `ARRAY` line has the name (mdadm: config.c, `conf_name_is_free`).
 fn is_free(conf: &MdadmConf, name: &str) -> bool {
-    let plain = |text: &str| {
-        let text =
-            text.strip_prefix("/dev/md/").or_else(|| text.strip_prefix("/dev/")).unwrap_or(text).to_owned();
-        text.strip_prefix("md").filter(|rest| digits(rest).is_some()).map(str::to_owned).unwrap_or(text)
-    };
     let name = plain(name);
     !conf.arrays.iter().any(|line| {
         [&line.device, &line.name].into_iter().flatten().any(|taken| plain(taken) == name)
             || line.super_minor.is_some_and(|minor| minor.to_string() == name)
     })
+}
+
+/// The numbers that `ARRAY` lines keep: no array without a number of its own gets one of them (mdadm: mdopen.c,
+/// `find_free_devnm`).
+pub(in crate::assemble) fn reserved(conf: &MdadmConf) -> Vec<u32> {
+    let of_line = |line: &ArrayLine| {
+        let names = [&line.device, &line.name].into_iter().flatten();
+        let numbers: Vec<u32> =
+            names.filter_map(|name| digits(plain(name))).chain(line.super_minor).collect();
+        numbers
+    };
+    let mut numbers: Vec<u32> = conf.arrays.iter().flat_map(of_line).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+/// The name without its directory, and a node's number alone.
+fn plain(text: &str) -> &str {
+    let text = text.strip_prefix("/dev/md/").or_else(|| text.strip_prefix("/dev/")).unwrap_or(text);
+    text.strip_prefix("md").filter(|rest| digits(rest).is_some()).unwrap_or(text)
 }
 
 /// Number of a node; the kernel's names go up to 511 (drivers/md/md.c, `add_named_array`).

@@ -59,6 +59,14 @@ fn named(conf: &str, host: &str, name: &str) -> (Option<String>, Option<u32>, bo
     (name.path, name.number, name.foreign)
 }
 
+/// Nobody gets a number of an `ARRAY` line by chance (mdadm: mdopen.c, `find_free_devnm`).
+#[test]
+fn numbers_are_kept_for_the_arrays_of_mdadm_conf() {
+    let conf = "ARRAY /dev/md127 UUID=11111111:11111111:11111111:11111111\n\
+                ARRAY /dev/md/home name=box:home\nARRAY /dev/md/3 name=box:4\nARRAY <ignore> super-minor=9\n";
+    assert_eq!(naming::reserved(&mdadm_conf::parse(conf).0), [3, 9, 127]);
+}
+
 #[test]
 fn names_are_mdadms() {
     let uuid = "UUID=11111111:11111111:11111111:11111111";
