@@ -298,14 +298,18 @@ impl CryptOptions {
         match (name, value) {
             ("luks", None) => self.kind = CryptKind::Luks,
             ("plain", None) => self.kind = CryptKind::Plain,
-            ("tcrypt" | "tcrypt-hidden" | "tcrypt-system" | "tcrypt-veracrypt", None) => {
+            ("tcrypt", None) => self.kind = CryptKind::Tcrypt,
+            ("tcrypt-hidden" | "tcrypthidden", None) => {
                 self.kind = CryptKind::Tcrypt;
-                match name {
-                    "tcrypt-hidden" => self.tcrypt.hidden = true,
-                    "tcrypt-system" => self.tcrypt.system = true,
-                    "tcrypt-veracrypt" => self.tcrypt.veracrypt = true,
-                    _ => {}
-                }
+                self.tcrypt.hidden = true;
+            }
+            ("tcrypt-system", None) => {
+                self.kind = CryptKind::Tcrypt;
+                self.tcrypt.system = true;
+            }
+            ("tcrypt-veracrypt" | "veracrypt", None) => {
+                self.kind = CryptKind::Tcrypt;
+                self.tcrypt.veracrypt = true;
             }
             ("tcrypt-keyfile", Some(path)) if path.starts_with('/') => {
                 self.kind = CryptKind::Tcrypt;
@@ -323,10 +327,13 @@ impl CryptOptions {
             ("x-initrd.attach" | "initramfs", None) => self.initrd = true,
             ("read-only" | "readonly", None) => self.read_only = true,
             ("discard" | "allow-discards", None) => self.discard = true,
-            ("same-cpu-crypt", None) => self.same_cpu_crypt = true,
-            ("submit-from-crypt-cpus", None) => self.submit_from_crypt_cpus = true,
-            ("no-read-workqueue", None) => self.no_read_workqueue = true,
-            ("no-write-workqueue", None) => self.no_write_workqueue = true,
+            // The second ones are Debian's.
+            ("same-cpu-crypt" | "perf-same_cpu_crypt", None) => self.same_cpu_crypt = true,
+            ("submit-from-crypt-cpus" | "perf-submit_from_crypt_cpus", None) => {
+                self.submit_from_crypt_cpus = true;
+            }
+            ("no-read-workqueue" | "perf-no_read_workqueue", None) => self.no_read_workqueue = true,
+            ("no-write-workqueue" | "perf-no_write_workqueue", None) => self.no_write_workqueue = true,
             ("header", Some(header)) => self.header = Some(header_place(header)?),
             ("cipher", Some(cipher)) if !cipher.is_empty() => self.cipher = Some(cipher.to_owned()),
             ("hash", Some(hash)) if !hash.is_empty() => self.hash = Some(hash.to_owned()),
@@ -374,8 +381,7 @@ impl CryptOptions {
                 | "precheck"
                 | "noearly"
                 | "loop"
-                | "ckeyfile"
-                | "perf-same_cpu_crypt",
+                | "ckeyfile",
                 _,
             ) => self.other.push(option.to_owned()),
             // systemd leaves options with this beginning to others.
@@ -517,6 +523,20 @@ mod tests {
         assert_eq!(one("p /dev/sda3 - plain").options.kind, CryptKind::Plain);
         let endless = one("p /dev/sda3 - timeout=0,keyfile-timeout=0").options;
         assert_eq!((endless.timeout, endless.keyfile_timeout), (Some(Span::Infinite), Some(Span::Infinite)));
+        for (list, hidden, veracrypt) in [
+            ("tcrypthidden", true, false),
+            ("tcrypt,veracrypt", false, true),
+            ("tcrypt-veracrypt", false, true),
+        ] {
+            let options = one(&format!("p /dev/sda3 - {list}")).options;
+            assert_eq!(options.kind, CryptKind::Tcrypt, "{list}");
+            assert_eq!((options.tcrypt.hidden, options.tcrypt.veracrypt), (hidden, veracrypt), "{list}");
+        }
+        let debians =
+            "perf-same_cpu_crypt,perf-submit_from_crypt_cpus,perf-no_read_workqueue,perf-no_write_workqueue";
+        let debians = one(&format!("p /dev/sda3 - {debians}")).options;
+        assert!(debians.same_cpu_crypt && debians.submit_from_crypt_cpus);
+        assert!(debians.no_read_workqueue && debians.no_write_workqueue && debians.other.is_empty());
         for (list, noauto, nofail) in [
             ("noauto,nofail", true, true),
             ("noauto,nofail,auto,fail", false, false),

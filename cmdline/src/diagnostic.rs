@@ -71,6 +71,11 @@ pub enum Diagnostic {
         /// What can be said about it.
         reason: &'static str,
     },
+    /// A root hash that is none.
+    BadRootHash {
+        /// The parameter.
+        name: &'static str,
+    },
     /// A root hash that is too short to name partitions, without devices.
     ShortRootHash {
         /// The parameter.
@@ -172,6 +177,11 @@ impl fmt::Display for Diagnostic {
             Diagnostic::UnsupportedRoot { name, value, reason } => {
                 write!(f, "{name}={value} cannot be used: {reason}")
             }
+            Diagnostic::BadRootHash { name } => write!(
+                f,
+                "{name}= is no root hash: nothing can be verified by it, and nothing unverified is used in its place; \
+                 write pairs of hexadecimal digits, as veritysetup format prints them"
+            ),
             Diagnostic::ShortRootHash { name, devices } => write!(
                 f,
                 "{name}= is too short to name its partitions (32 digits): name the devices with {devices}_data= and \

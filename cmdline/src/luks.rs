@@ -78,9 +78,11 @@ pub(crate) fn key(value: &str) -> Result<LuksKey, Expected> {
     }
     let (id, rest) = value.split_once('=').ok_or(EXPECT)?;
     let id = id.strip_prefix("luks-").unwrap_or(id);
-    let (path, device) = match rest.split_once(':') {
-        None => (rest, KeyDevice::Initramfs),
-        Some((path, device)) => (path, key_device(device).ok_or(EXPECT)?),
+    // Names of links in /dev/disk have colons too: what follows the last one is a device, or it is all a path.
+    let (path, device) = match rest.rsplit_once(':').map(|(path, device)| (path, key_device(device))) {
+        Some((path, Some(device))) => (path, device),
+        _ if rest.starts_with("/dev/") || !rest.contains(':') => (rest, KeyDevice::Initramfs),
+        _ => return Err(EXPECT),
     };
     if !is_uuid_like(id) {
         return Err(EXPECT);
@@ -230,6 +232,10 @@ mod tests {
             (format!("{U}=/k"), the_key("/k", KeyDevice::Initramfs, uuid(U))),
             (format!("luks-{U}=/k:UUID=ab"), the_key("/k", KeyDevice::Uuid("ab".into()), uuid(U))),
             (
+                format!("{U}=/dev/disk/by-path/pci-0000:00:1f.2-usb-0:1"),
+                the_key("/dev/disk/by-path/pci-0000:00:1f.2-usb-0:1", KeyDevice::Initramfs, uuid(U)),
+            ),
+            (
                 format!("{U}=/k:PARTUUID=AB-01"),
                 the_key("/k", KeyDevice::Path("/dev/disk/by-partuuid/ab-01".into()), uuid(U)),
             ),
@@ -247,6 +253,7 @@ mod tests {
             "name=/k",
             "=/k",
             &format!("{U}=k"),
+            &format!("{U}=/k:sdb1"),
         ] {
             assert!(key(bad).is_err(), "{bad}");
         }

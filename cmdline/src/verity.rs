@@ -32,6 +32,8 @@ pub enum RootHashSignature {
     File(String),
     /// The bytes themselves.
     Bytes(Vec<u8>),
+    /// One was given that cannot be used. Without it nobody wants the volume.
+    Unusable,
 }
 
 /// Options of a verity device, as systemd-veritysetup knows them.
@@ -118,7 +120,7 @@ pub struct VerityVolume {
 /// What the command line says of one of the two volumes that it can describe.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VerityWords {
-    /// `roothash=`, `usrhash=`
+    /// `roothash=`, `usrhash=`; empty if it is none, so that nothing can be verified by it.
     pub root_hash: Option<String>,
     /// `systemd.verity_*_data=`
     pub data: Option<RootSpec>,
@@ -182,7 +184,7 @@ impl VerityWords {
     /// Devices that are not named are partitions: the data's UUID is the first half of the root hash, the hashes' one
     /// the last (Discoverable Partitions Specification).
     fn volume(&self, name: &str) -> Option<VerityVolume> {
-        let root_hash = self.root_hash.clone()?;
+        let root_hash = self.root_hash.clone().filter(|hash| !hash.is_empty())?;
         let (first, last) =
             (root_hash.get(..32), root_hash.len().checked_sub(32).and_then(|at| root_hash.get(at..)));
         let data = self.data.clone().or_else(|| partition(first?))?;
@@ -220,30 +222,40 @@ pub(crate) fn settle(plan: &mut Plan) {
     }
 }
 
-/// A hash that names no partitions, where the command line does not name the devices either.
+/// Hashes that are none, and those that name no partitions where the command line does not name the devices either.
 pub(crate) fn remark_on_hashes(plan: &VerityPlan, remarks: &mut Remarks) {
     let both = [
         (&plan.root, "roothash", ROOT, "systemd.verity_root"),
         (&plan.usr, "usrhash", USR, "systemd.verity_usr"),
     ];
     for (words, name, volume, devices) in both {
-        if plan.enabled && words.root_hash.is_some() && words.volume(volume).is_none() {
-            remarks.add(|| Diagnostic::ShortRootHash { name, devices });
+        match &words.root_hash {
+            Some(hash) if plan.enabled && hash.is_empty() => {
+                remarks.add(|| Diagnostic::BadRootHash { name });
+            }
+            Some(_) if plan.enabled && words.volume(volume).is_none() => {
+                remarks.add(|| Diagnostic::ShortRootHash { name, devices });
+            }
+            _ => {}
         }
     }
 }
 
-/// A switch in systemd's words (`parse_boolean`): more of them are false than dracut's.
+/// A switch in systemd's words (`proc_cmdline_get_bool`): more of them are false than dracut's.
 pub(crate) fn switch(value: &str) -> Result<bool, Expected> {
     match value.to_ascii_lowercase().as_str() {
-        "1" | "yes" | "y" | "true" | "t" | "on" => Ok(true),
+        "" | "1" | "yes" | "y" | "true" | "t" | "on" => Ok(true),
         "0" | "no" | "n" | "false" | "f" | "off" => Ok(false),
         _ => Err("yes or no"),
     }
 }
 
 pub(crate) fn root_hash(words: &mut VerityWords, value: &str) -> Result<(), Expected> {
-    words.root_hash = Some(hexadecimal(value, MAX_HASH).ok_or("the root hash in hexadecimal")?);
+    if value.is_empty() {
+        return Err("the root hash in hexadecimal");
+    }
+    // Whoever mistypes a hash does not want a root that nothing verifies, nor that of an earlier one.
+    words.root_hash = Some(hexadecimal(value, MAX_HASH).unwrap_or_default());
     Ok(())
 }
 
@@ -262,8 +274,10 @@ pub(crate) fn options(words: &mut VerityWords, value: &str) -> Result<(), Expect
 }
 
 pub(crate) fn signature(words: &mut VerityWords, value: &str) -> Result<(), Expected> {
-    words.signature = Some(signature_place(value).ok_or("a path, or base64: and the signature")?);
-    Ok(())
+    let place = signature_place(value);
+    let usable = place.is_some();
+    words.signature = Some(place.unwrap_or(RootHashSignature::Unusable));
+    if usable { Ok(()) } else { Err("a path, or base64: and the signature") }
 }
 
 fn signature_place(value: &str) -> Option<RootHashSignature> {
@@ -391,7 +405,14 @@ impl VerityOptions {
             ("fec-roots", Some(value)) => {
                 self.fec_roots = value.parse().ok().filter(|roots| (2..=24).contains(roots))?;
             }
-            ("root-hash-signature", Some(value)) => self.signature = Some(signature_place(value)?),
+            // systemd's word for a signature among the partitions, which are not looked at for one.
+            ("root-hash-signature", Some("auto")) => return None,
+            ("root-hash-signature", Some(value)) => {
+                let place = signature_place(value);
+                let usable = place.is_some();
+                self.signature = Some(place.unwrap_or(RootHashSignature::Unusable));
+                return usable.then_some(());
+            }
             ("noauto", None) => self.noauto = true,
             ("auto", None) => self.noauto = false,
             ("nofail" | "fail" | "_netdev", None) => {}
@@ -551,6 +572,40 @@ mod tests {
         assert!(!plan("root=/dev/sda veritytab=f").verity.tab && plan("rd.veritytab=1").verity.tab);
     }
 
+    /// A typing error does not lead to a root that nothing verifies, nor to that of an earlier hash.
+    #[test]
+    fn a_hash_that_is_none_verifies_nothing() {
+        for words in [
+            "root=/dev/sda2 roothash=abc",
+            "root=/dev/sda2 roothash=xx",
+            &format!("root=/dev/sda2 roothash={HASH} roothash={HASH}0"),
+            "root=/dev/sda2 roothash=abc systemd.verity_root_data=/dev/sda systemd.verity_root_hash=/dev/sdb",
+        ] {
+            let (plan, remarks) = parse(&Sources { kernel: words.to_owned(), ..Sources::default() });
+            assert_eq!(
+                (plan.verity.verified_root(), plan.verity.volumes().len()),
+                (Some("root"), 0),
+                "{words}"
+            );
+            assert!(matches!(remarks[..], [Diagnostic::BadRootHash { name: "roothash" }]), "{remarks:?}");
+        }
+    }
+
+    #[test]
+    fn a_signature_that_is_none() {
+        for words in ["roothashsig=base64:@@", "systemd.verity_root_options=root-hash-signature=sig"] {
+            let kernel = format!("roothash={HASH} {words}");
+            let (plan, remarks) = parse(&Sources { kernel, ..Sources::default() });
+            let [volume] = &plan.verity.volumes()[..] else { panic!("one volume") };
+            assert_eq!(
+                (volume.options.signature.clone(), remarks.len()),
+                (Some(RootHashSignature::Unusable), 1)
+            );
+        }
+        let (options, unknown) = VerityOptions::read("root-hash-signature=auto");
+        assert_eq!((options.signature, unknown.len()), (None, 1));
+    }
+
     /// Too short for two UUIDs, and nothing else named.
     #[test]
     fn a_short_hash_without_devices_is_remarked_on() {
@@ -571,6 +626,7 @@ mod tests {
             ),
             ("usrhash=aabb systemd.verity_usr_data=/dev/sda systemd.verity_usr_hash=/dev/sdb", 1, ""),
             ("roothash=aabb systemd.verity=no", 0, ""),
+            ("roothash=xyz systemd.verity=no", 0, ""),
         ] {
             assert_eq!(said(words), (volumes, expected.to_owned()), "{words}");
         }

@@ -231,6 +231,10 @@ fn switches_of_storage() {
         ("rd.multipath=1", Multipath::Configured),
         ("rd.multipath=default", Multipath::Default),
         ("rd.multipath=off", Multipath::Off),
+        // systemd's conditions on multipathd.
+        ("nompath", Multipath::Off),
+        ("multipath=off", Multipath::Off),
+        ("rd.multipath=1 multipath=on", Multipath::Configured),
     ] {
         assert_eq!(plan(line).multipath, expected, "{line}");
     }

@@ -196,6 +196,8 @@ pub enum Action {
         prompt: String,
         /// Why it is asked again, e.g. `wrong passphrase, 2 tries left`.
         note: Option<String>,
+        /// The device that is opened first, for agents that look the answer up.
+        device: Option<DevName>,
     },
     /// Take the question back; no answer.
     StopAsking,

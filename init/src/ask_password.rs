@@ -34,12 +34,13 @@ impl AsFd for Question {
 }
 
 impl Question {
-    /// Puts a question into `directory`; `number` tells it from those of before.
+    /// Puts a question into `directory`; `number` tells it from those of before, `device` (below `/dev`) is what the
+    /// answer opens: agents that look it up find it by that (systemd-cryptsetup's `Id=`).
     ///
     /// # Errors
     ///
     /// When the files cannot be made; nothing of them is left then.
-    pub fn open(directory: &Path, number: u64, message: &str) -> io::Result<Question> {
+    pub fn open(directory: &Path, number: u64, message: &str, device: Option<&str>) -> io::Result<Question> {
         fs::create_dir_all(directory)?;
         let address = directory.join(format!("sck.rootward{number}"));
         let socket = UnixDatagram::bind(&address)?;
@@ -48,10 +49,11 @@ impl Question {
         fs::set_permissions(&question.address, fs::Permissions::from_mode(0o600))?;
         question.socket.set_nonblocking(true)?;
         let text = format!(
-            "[Ask]\nPID={}\nSocket={}\nAcceptCached=0\nEcho=0\nNotAfter=0\nSilent=0\nMessage={}:\nIcon=drive-harddisk\nId=cryptsetup\n",
+            "[Ask]\nPID={}\nSocket={}\nAcceptCached=0\nEcho=0\nNotAfter=0\nSilent=0\nMessage={}:\nIcon=drive-harddisk\nId=cryptsetup{}\n",
             std::process::id(),
             question.address.display(),
             message.replace(|letter: char| letter.is_control(), " "),
+            device.map(|device| format!(":/dev/{device}")).unwrap_or_default(),
         );
         // Agents take what is moved into the directory: it has to be whole by then.
         let staged = directory.join(format!("tmp.rootward{number}"));
@@ -102,10 +104,11 @@ mod tests {
     #[test]
     fn an_agent_answers() {
         let directory = directory("answer");
-        let question = Question::open(&directory, 7, "Passphrase for\nsda").expect("a question");
+        let question = Question::open(&directory, 7, "Passphrase for\nsda", Some("sda")).expect("a question");
         let text = fs::read_to_string(directory.join("ask.rootward7")).expect("the file");
         assert!(text.starts_with("[Ask]\nPID="), "{text}");
         assert!(text.contains("\nMessage=Passphrase for sda:\n"), "{text}");
+        assert!(text.contains("\nId=cryptsetup:/dev/sda\n"), "{text}");
         let socket = text.lines().find_map(|line| line.strip_prefix("Socket=")).expect("a socket");
         assert_eq!(fs::metadata(socket).expect("the socket").permissions().mode() & 0o777, 0o600);
         assert!(question.answer().is_none(), "nobody has answered yet");
@@ -133,7 +136,7 @@ mod tests {
     fn a_place_that_cannot_be_written_leaves_nothing() {
         let directory = directory("refused");
         fs::create_dir_all(directory.join("ask.rootward1/x")).expect("a directory in its place");
-        assert!(Question::open(&directory, 1, "x").is_err());
+        assert!(Question::open(&directory, 1, "x", None).is_err());
         assert_eq!(listed(&directory), 1);
         fs::remove_dir_all(&directory).expect("clean");
     }

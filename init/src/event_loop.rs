@@ -170,11 +170,16 @@ impl Boot {
     }
 
     /// Shows agents a question in place of any earlier one.
-    pub(crate) fn ask_agents(&mut self, message: &str) {
+    pub(crate) fn ask_agents(&mut self, message: &str, device: Option<&DevName>) {
         self.asked.0 = None;
         self.asked.1 = self.asked.1.saturating_add(1);
         let directory = std::path::Path::new(ask_password::DIRECTORY);
-        match ask_password::Question::open(directory, self.asked.1, message) {
+        match ask_password::Question::open(
+            directory,
+            self.asked.1,
+            message,
+            device.map(|device| device.0.as_str()),
+        ) {
             Ok(question) => {
                 let (data, flags) = (epoll::EventData::new_u64(AGENTS), epoll::EventFlags::IN);
                 match epoll::add(&self.epoll, &question, data, flags) {

@@ -140,8 +140,8 @@ impl Boot {
                 let unseal = move || crypt::unseal_key(&place, secret.as_deref());
                 self.pool.submit(move || Report::Key(generation, id, unseal()));
             }
-            Action::AskPassphrase { question, prompt, note } => {
-                self.ask_passphrase(question, &prompt, note.as_deref());
+            Action::AskPassphrase { question, prompt, note, device } => {
+                self.ask_passphrase(question, &prompt, note.as_deref(), device.as_ref());
             }
             Action::StopAsking => self.stop_asking(),
             Action::Mount(request) => {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use engine::verb::{self, VERBS, Verb};
-use engine::{Engine, Event, QuestionId};
+use engine::{DevName, Engine, Event, QuestionId};
 
 use crate::ask_password;
 use crate::clock;
@@ -49,12 +49,18 @@ impl Boot {
         }
     }
 
-    pub(crate) fn ask_passphrase(&mut self, question: QuestionId, prompt: &str, note: Option<&str>) {
+    pub(crate) fn ask_passphrase(
+        &mut self,
+        question: QuestionId,
+        prompt: &str,
+        note: Option<&str>,
+        device: Option<&DevName>,
+    ) {
         self.operator = Operator::Passphrase(question);
         self.consoles.ask_secret(question.0, prompt, note);
         match note {
-            Some(note) => self.ask_agents(&format!("{prompt} ({note})")),
-            None => self.ask_agents(prompt),
+            Some(note) => self.ask_agents(&format!("{prompt} ({note})"), device),
+            None => self.ask_agents(prompt, device),
         }
     }
 

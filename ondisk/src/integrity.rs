@@ -27,6 +27,12 @@ impl Superblock {
     pub fn is_recalculating(&self) -> bool {
         self.flags & 2 != 0
     }
+
+    /// Whether the tags lie in the metadata that the disk itself keeps beside each sector (`SB_FLAG_INLINE`).
+    #[must_use]
+    pub fn is_inline(&self) -> bool {
+        self.flags & 0x20 != 0
+    }
 }
 
 pub(crate) fn probe(probe: &Probe<'_>) -> Result<Found, ReadError> {

@@ -137,6 +137,24 @@ pub(super) static ROWS: &[Row] = &[
         .family(F)
         .must(),
     Row::done(
+        "nompath",
+        Kind::Presence(Some(|plan| plan.multipath = Multipath::Off)),
+        "No multipath maps: the real root's multipathd does not start then either.",
+    )
+    .family(F),
+    Row::done(
+        "multipath",
+        Kind::Text(Some(|plan, value| {
+            if value == "off" {
+                plan.multipath = Multipath::Off;
+            }
+            Ok(())
+        })),
+        "`off`: as `nompath`.",
+    )
+    .syntax("off")
+    .family(F),
+    Row::done(
         "roothash",
         Kind::Text(Some(|plan, value| verity::root_hash(&mut plan.verity.root, value))),
         "Root hash of a dm-verity root, which becomes `/dev/mapper/root`; that is the root if `root=` names none or leaves it to the GPT (`gpt-auto`). Devices that are not named are the partitions whose UUIDs are the first and the last 128 bits, whatever their GPT type.",
@@ -170,6 +188,7 @@ pub(super) static ROWS: &[Row] = &[
         "Whether verity devices are set up.",
     )
     .syntax("yes or no")
+    .bare()
     .absent("yes")
     .aliases(&[super::same("rd.systemd.verity")])
     .family(F),
@@ -179,6 +198,7 @@ pub(super) static ROWS: &[Row] = &[
         "Whether the image's veritytab is used.",
     )
     .syntax("yes or no")
+    .bare()
     .absent("yes")
     .aliases(&[super::same("rd.veritytab")])
         .family(F),

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cmdline::multipath::{Config, Find};
+use cmdline::plan::RootSpec;
 
-use super::dm_partitions::DmPartitions;
+use super::dm_partitions::{self, DmPartitions};
 use super::{Assembler, Requests, View};
 use crate::command::{Action, DmDevice, Loudness};
 use crate::event::{CommandId, DevName, DeviceFacts, DmFacts, Failure, Outcome, ScsiFacts};
@@ -38,7 +39,8 @@ pub struct Multipath {
     wake: Option<Moment>,
 }
 
-/// What kpartx.rules of multipath-tools puts between the name of a map and the number of a partition.
+/// What kpartx.rules of multipath-tools puts between the name of a map and the number of a partition. Red Hat's packages
+/// leave that to kpartx itself ([`dm_partitions::name`]).
 const DELIMITER: &str = "-part";
 
 /// What is remembered of a disk, so that expressions are matched and maps written only when something has changed.
@@ -55,6 +57,24 @@ impl Known {
     fn is(&self, path: MapPath<'_>) -> bool {
         self.scsi == *path.scsi && self.node == Known::node_of(&path.device.facts)
     }
+}
+
+/// Whether the root or `/usr` is named as kpartx itself names partitions of a map that is there.
+fn is_spelled_by_kpartx(view: View<'_>) -> bool {
+    let specs = [&view.plan.root.spec, &view.plan.usr.spec];
+    let paths = specs.into_iter().flatten().filter_map(|spec| match spec {
+        RootSpec::Path(path) => path.strip_prefix("/dev/mapper/"),
+        _ => None,
+    });
+    let maps = || view.table.iter().filter_map(|device| device.facts.dm.as_ref());
+    paths.into_iter().any(|path| {
+        maps().filter(|map| map.uuid.starts_with("mpath-")).any(|map| {
+            let number =
+                path.strip_prefix(map.name.as_str()).map(|rest| rest.strip_prefix('p').unwrap_or(rest));
+            let number = number.and_then(|number| number.parse().ok());
+            number.is_some_and(|number| dm_partitions::name(&map.name, None, number) == path)
+        })
+    })
 }
 
 /// One unit.
@@ -359,13 +379,14 @@ impl Assembler for Multipath {
 
     fn advance(&mut self, view: View<'_>, requests: &mut Requests<'_>) {
         let Some(config) = view.image.multipath.as_deref() else { return };
-        let delimiter = config.delimiter.as_deref().unwrap_or(DELIMITER);
+        let delimiter =
+            config.delimiter.as_deref().or(Some(DELIMITER).filter(|_| !is_spelled_by_kpartx(view)));
         let units = &self.units;
         let has_partitions = |dm: &DmFacts| {
             let wwid = dm.uuid.strip_prefix("mpath-");
             wwid.is_some_and(|wwid| !units.get(wwid).is_some_and(|unit| unit.skip_partitions))
         };
-        self.partitions.advance(view, requests, has_partitions, Some(delimiter));
+        self.partitions.advance(view, requests, has_partitions, delimiter);
         self.keep(true, view, requests);
     }
 

@@ -141,8 +141,8 @@ pub fn wanted(view: View<'_>, device: &Device) -> Option<Container> {
         Some(selector) => selector
             .name
             .clone()
-            .or_else(|| row.map(|row| row.name.clone()))
             .or_else(|| named(luks, &uuid))
+            .or_else(|| row.map(|row| row.name.clone()))
             .unwrap_or_else(|| format!("luks-{}", selector.id)),
         None => row.map_or_else(|| default_name(&uuid, &device.name), |row| row.name.clone()),
     };
@@ -273,10 +273,13 @@ fn container(
         size: whole.or(size),
         sealed: false,
     };
+    // Whoever names the key file.
+    let part = (options.keyfile_offset.unwrap_or(0), options.keyfile_size);
     // dracut's meaning of the ending; in crypttab it has none.
-    let ours = |wanted: &LuksKey, device| Key {
-        sealed: [".img", ".gpg"].iter().any(|end| wanted.path.ends_with(end)),
-        ..key(&wanted.path, device, 0, None)
+    let ours = |wanted: &LuksKey, device| {
+        let sealed = [".img", ".gpg"].iter().any(|end| wanted.path.ends_with(end));
+        let (offset, size) = if sealed { (0, None) } else { part };
+        Key { sealed, ..key(&wanted.path, device, offset, size) }
     };
     let mut keys = VecDeque::new();
     let label = device.signature().and_then(|signature| signature.label.as_deref());
@@ -296,7 +299,7 @@ fn container(
     }
     match row.map(|row| &row.key) {
         Some(CryptKey::File { path, device }) => {
-            keys.push_back(key(path, device, options.keyfile_offset.unwrap_or(0), options.keyfile_size));
+            keys.push_back(key(path, device, part.0, part.1));
         }
         _ => {
             // systemd's place for keys that nobody names.

@@ -75,6 +75,11 @@ impl Key {
     pub(super) fn is_elsewhere(&self) -> bool {
         self.device != KeyDevice::Initramfs || self.is_raw()
     }
+
+    /// Whether there is something to wait for: its device was not seen yet, or may be any.
+    pub(super) fn may_come(&self) -> bool {
+        self.device == KeyDevice::Any || self.looked_on.is_empty()
+    }
 }
 
 /// On what a secret is tried next.

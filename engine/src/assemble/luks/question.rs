@@ -1,6 +1,6 @@
 //! What is asked on the consoles, of whom, how often.
 
-use super::container::{Container, State};
+use super::container::{Container, Key, State};
 use super::{Luks, Modules};
 use crate::assemble::{Requests, View};
 use crate::command::{Action, Loudness, TokenKind};
@@ -71,8 +71,9 @@ impl Luks {
             if container.header(view, &name).is_none() || (keysource_pending && !container.keys.is_empty()) {
                 continue;
             }
-            let keys_are_due = container.keys_until.is_none_or(|until| view.now < until);
-            if container.images.is_empty() && !container.keys.is_empty() && keys_are_due {
+            let keys_are_due = container.keys_until.is_none_or(|until| view.now < until)
+                && container.keys.iter().any(Key::may_come);
+            if container.images.is_empty() && keys_are_due {
                 self.waiting_for_key = self.waiting_for_key.into_iter().chain(container.keys_until).min();
                 continue;
             }
@@ -161,6 +162,7 @@ impl Luks {
                 question: self.asked.0,
                 prompt: question.prompt.clone(),
                 note: question.note.clone(),
+                device: question.of.first().cloned(),
             });
             self.question = Some(question);
         }

@@ -321,6 +321,49 @@ fn a_key_device_is_waited_for_as_long_as_the_container_says() {
     }
 }
 
+/// What is waited for is the device: one that is there without a usable key is none to wait for (systemd-cryptsetup asks
+/// then, too).
+#[test]
+fn a_key_that_its_device_does_not_give_is_not_waited_for() {
+    let mut stick = content(Kind::Vfat, "1234-5678");
+    stick.signatures[0].label = Some(b"KEYS".to_vec());
+    let read = |action: &Action| matches!(action, Action::ReadKey { .. });
+    for option in ["keyfile-timeout=0", "keyfile-timeout=1min", "tries=5"] {
+        for device in [KeyDevice::Label("KEYS".into()), KeyDevice::Any] {
+            let any = device == KeyDevice::Any;
+            let mut plan = explicit(ID);
+            plan.luks.keys.push(key("/key", device, KeyTarget::All));
+            plan.luks.options.push((None, vec![option.to_owned()]));
+            let mut script = Script::new(plan);
+            script.disk("sda", luks());
+            assert!(script.disk("sdb", stick.clone()).iter().any(read));
+            let actions = script.answer(read, Err(Failure::NoKeyFile("/key".into())));
+            // Where any device will do, another one may come.
+            assert_eq!(actions.iter().any(is_ask), !any, "{option}");
+        }
+    }
+}
+
+/// systemd reads that part of the file whoever names it; the plaintext of an image is the whole key.
+#[test]
+fn a_part_of_a_key_file() {
+    let mut plan = explicit(ID);
+    plan.luks
+        .options
+        .push((Some(ID.to_owned()), vec!["keyfile-offset=512".into(), "keyfile-size=64".into()]));
+    plan.luks.keys.push(key("/dev/sdb", KeyDevice::Initramfs, KeyTarget::All));
+    let mut script = Script::new(plan);
+    script.disk("sda", luks());
+    let actions = script.disk("sdb", ondisk::Content::default());
+    let part = |action: &Action| {
+        let Action::ReadKey { fstype: None, offset: 512, size: Some(64), device, .. } = action else {
+            return false;
+        };
+        device.0 == "sdb"
+    };
+    assert!(actions.iter().any(part), "{actions:?}");
+}
+
 /// `rd.luks.name=` goes by the UUID of the container whatever selects it.
 #[test]
 fn a_name_by_uuid_is_that_of_a_container_selected_otherwise() {

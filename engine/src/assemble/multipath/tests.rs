@@ -360,6 +360,28 @@ fn a_map_without_partitions() {
     }
 }
 
+/// Red Hat's kpartx.rules leave it to kpartx what stands between a map's name and a number.
+#[test]
+fn partitions_are_spelled_as_the_root_spells_them() {
+    let text = format!("multipaths {{\n multipath {{\n wwid {WWID}\n alias disk\n }}\n}}");
+    for (alias, root, expected) in [
+        ("mpatha", "mpatha3", "mpatha3"),
+        ("disk0", "disk0p3", "disk0p3"),
+        ("mpatha", "mpatha-part3", "mpatha-part3"),
+        ("mpatha", "mpathab", "mpatha-part3"),
+        ("disk0", "disk03", "disk0-part3"),
+        ("mpatha", "mpatha", "mpatha-part3"),
+    ] {
+        let config = config(&text.replace("alias disk", &format!("alias {alias}")));
+        let image = ImageFacts { multipath: Some(Box::new(config)), ..ImageFacts::default() };
+        let mut script = Script::with_image(plan(cmdline::root_spec(&format!("/dev/mapper/{root}"))), image);
+        let map = mapping(alias, &format!("mpath-{WWID}"), &[], 4 << 30);
+        let actions = script.add("dm-0", map, gpt(&[(3, "aaaa-3", None)]));
+        let names: Vec<&str> = created(&actions).iter().map(|device| device.name.as_str()).collect();
+        assert_eq!(names, [expected], "{alias} {root}");
+    }
+}
+
 #[test]
 fn what_is_taken_for_a_path() {
     let two = "defaults {\n find_multipaths yes\n}";

@@ -95,14 +95,18 @@ pub(super) fn verity(
         words.extend(["fec_start".to_owned(), first.to_string()]);
         words.extend(["fec_roots".to_owned(), options.fec_roots.to_string()]);
     }
-    let key = options.signature.as_ref().map(|signature| {
+    let source = match &options.signature {
+        None => None,
+        Some(RootHashSignature::File(path)) => Some(KeySource::File(path.clone())),
+        Some(RootHashSignature::Bytes(bytes)) => Some(KeySource::Bytes(bytes.clone())),
+        Some(RootHashSignature::Unusable) => {
+            return Err("the signature of its root hash is neither a path nor base64: and a text".to_owned());
+        }
+    };
+    let key = source.map(|source| {
         let id = sb.uuid.as_ref().map(|uuid| format!("{uuid}-")).unwrap_or_default();
         let description = format!("cryptsetup:{id}{}", volume.name);
         words.extend(["root_hash_sig_key_desc".to_owned(), description.clone()]);
-        let source = match signature {
-            RootHashSignature::File(path) => KeySource::File(path.clone()),
-            RootHashSignature::Bytes(bytes) => KeySource::Bytes(bytes.clone()),
-        };
         DmKey::Keyring { description, source }
     });
     let mut params = format!(
@@ -137,11 +141,13 @@ pub(super) fn integrity(
 ) -> Made {
     let mut words: Vec<String> = Vec::new();
     let bitmap = volume.mode == IntegrityMode::Bitmap;
-    if volume.watermark > 0 {
+    // Tags that lie in the disk's own metadata leave no choice, and no journal.
+    let inline = sb.is_inline();
+    if volume.watermark > 0 && !inline {
         let word = if bitmap { "sectors_per_bit" } else { "journal_watermark" };
         words.push(format!("{word}:{}", volume.watermark));
     }
-    if volume.commit_time > 0 {
+    if volume.commit_time > 0 && !inline {
         let word = if bitmap { "bitmap_flush_interval" } else { "commit_time" };
         words.push(format!("{word}:{}", volume.commit_time));
     }
@@ -161,10 +167,11 @@ pub(super) fn integrity(
         words.push(format!("meta_device:{}", number(device)));
     }
     let mode = match volume.mode {
+        IntegrityMode::Recovery => 'R',
+        _ if inline => 'I',
         IntegrityMode::Journal => 'J',
         IntegrityMode::Bitmap => 'B',
         IntegrityMode::Direct => 'D',
-        IntegrityMode::Recovery => 'R',
     };
     let params =
         format!("{} 0 {} {mode} {} {}", number(data.unwrap_or(device)), sb.tag, words.len(), words.join(" "));
