@@ -116,7 +116,7 @@ impl Builder<'_> {
         // Padded: a disk is a whole number of sectors.
         output(program("tar").arg("-C").arg(&files).args(["--record-size=1M", "-cf"]).arg(&script).arg("."))?;
         let machine = Machine {
-            kernel: kernel.vmlinux.clone(),
+            kernel: if job.tokens { kernel.vmlinuz.clone() } else { kernel.vmlinux.clone() },
             initrd,
             cmdline: "bare.rw=1 bare.init=/builder loglevel=4".to_owned(),
             // Two key derivations of a gigabyte, one after the other.

@@ -52,7 +52,7 @@ pub struct Kernel {
     /// The bootable image (bzImage).
     pub vmlinuz: PathBuf,
     /// What the bootable image unpacks to: an ELF file with a PVH entry, which QEMU starts directly. An emulated CPU takes
-    /// one to four seconds to unpack it itself.
+    /// one to four seconds to unpack it itself. A machine with a TPM has no ACPI then, and so no TPM.
     pub vmlinux: PathBuf,
     /// `ROOT/lib/modules/VERSION`, with depmod's indexes.
     pub modules: PathBuf,

@@ -233,7 +233,11 @@ fn run_boot(boot: &Boot, bed: &Bed, directory: &Path) -> Result<(Seen, Vec<Strin
         None => None,
     };
     let machine = Machine {
-        kernel: if boot.packed_kernel { kernel.vmlinuz.clone() } else { kernel.vmlinux.clone() },
+        kernel: if boot.packed_kernel || tpm.is_some() {
+            kernel.vmlinuz.clone()
+        } else {
+            kernel.vmlinux.clone()
+        },
         initrd: boot.image.make(kernel, &bed.under_test, &bed.guest, &bed.cache)?,
         cmdline: filled_in(&boot.cmdline, &dump),
         memory: boot.memory,
