@@ -31,6 +31,8 @@ pub struct ArrayLine {
     pub name: Option<String>,
     /// `super-minor=`.
     pub super_minor: Option<u32>,
+    /// `devices=`: one of its members has one of these paths, as fnmatch(3) patterns.
+    pub devices: Vec<String>,
     /// `container=`: the UUID or the path of the container with external metadata that the array lies in.
     pub container: Option<String>,
     /// `member=`: its number there.
@@ -158,6 +160,8 @@ fn array(words: &[String]) -> Result<ArrayLine, &'static str> {
             line.container = Some(text.to_owned());
         } else if let Some(text) = value("member=") {
             line.member = Some(text.to_owned());
+        } else if let Some(text) = value("devices=") {
+            line.devices.extend(text.split(',').filter(|path| !path.is_empty()).map(str::to_owned));
         } else if let Some(text) = value("super-minor=") {
             line.super_minor = Some(
                 digits(text, 0, 1 << 20)
@@ -167,8 +171,9 @@ fn array(words: &[String]) -> Result<ArrayLine, &'static str> {
         }
     }
     let in_container = line.container.is_some() && line.member.is_some();
-    if line.uuid.is_none() && line.name.is_none() && line.super_minor.is_none() && !in_container {
-        return Err("neither UUID=, name=, super-minor= nor container= with member=");
+    let identified = line.uuid.is_some() || line.name.is_some() || line.super_minor.is_some();
+    if !identified && line.devices.is_empty() && !in_container {
+        return Err("neither UUID=, name=, super-minor=, devices= nor container= with member=");
     }
     Ok(line)
 }

@@ -13,6 +13,8 @@ fuzz_target!(|data: &[u8]| {
     put(&mut label, 0, b"LABELONE");
     put(&mut label, 8, &sector.to_le_bytes());
     put(&mut label, 24, b"LVM2 001");
+    // A sector 0 that ends like a boot sector may be one as well.
+    put(&mut label, 510, &[0, 0]);
     let crc = crc32(0xf597_a6cf, &label[20..]);
     put(&mut label, 16, &crc.to_le_bytes());
     let content = Device::with(sector * 512, label).check();

@@ -21,21 +21,33 @@ pub(in crate::assemble) struct Name {
 /// Whether the `DEVICE` lines let this device be a member: none do not ask, else a pattern has to match its node or one of
 /// its links, `/` by `/` (mdadm: config.c, `conf_test_dev`; Incremental.c).
 pub(super) fn is_listed(conf: &MdadmConf, device: &Device) -> bool {
+    conf.devices.is_empty()
+        || conf.devices.iter().any(|word| word.eq_ignore_ascii_case("partitions"))
+        || has_path_like(device, &conf.devices)
+}
+
+/// Whether a pattern matches the device's node or one of its links, `/` by `/`.
+fn has_path_like(device: &Device, patterns: &[String]) -> bool {
     let slashes = |text: &str| text.matches('/').count();
     let mut names = std::iter::once(&device.name.0).chain(&device.claims).map(|name| format!("/dev/{name}"));
     let matches =
         |name: &str, pattern: &String| slashes(name) == slashes(pattern) && glob::matches(pattern, name);
-    conf.devices.is_empty()
-        || conf.devices.iter().any(|word| word.eq_ignore_ascii_case("partitions"))
-        || names.any(|name| conf.devices.iter().any(|pattern| matches(&name, pattern)))
+    names.any(|name| patterns.iter().any(|pattern| matches(&name, pattern)))
 }
 
-/// The `ARRAY` line of the image's mdadm.conf that means this array; `Err` if several do.
-pub(super) fn line<'a>(conf: &'a MdadmConf, superblock: &Superblock) -> Result<Option<&'a ArrayLine>, ()> {
+/// The `ARRAY` line of the image's mdadm.conf that means this array, to which `members` belong; `Err` if several do
+/// (mdadm: config.c, `conf_match`).
+pub(super) fn line<'a>(
+    conf: &'a MdadmConf,
+    superblock: &Superblock,
+    members: &[&Device],
+) -> Result<Option<&'a ArrayLine>, ()> {
     let minor = (superblock.version == Version::V0_90).then(|| superblock.name.parse::<u32>().ok()).flatten();
     let mut matching = conf.arrays.iter().filter(|line| {
-        let by_name = line.uuid.is_none() && line.super_minor.is_none();
-        line.uuid.is_none_or(|uuid| uuid == superblock.uuid)
+        let by_devices = !line.devices.is_empty();
+        let by_name = line.uuid.is_none() && line.super_minor.is_none() && (!by_devices || line.name.is_some());
+        (!by_devices || members.iter().any(|member| has_path_like(member, &line.devices)))
+            && line.uuid.is_none_or(|uuid| uuid == superblock.uuid)
             && line.super_minor.is_none_or(|wanted| Some(wanted) == minor)
             && (!by_name || line.name.as_ref() == Some(&superblock.name))
     });

@@ -54,7 +54,7 @@ fn named(conf: &str, host: &str, name: &str) -> (Option<String>, Option<u32>, bo
     let image =
         ImageFacts { mdadm: mdadm_conf::parse(conf).0, hostname: host.to_owned(), ..ImageFacts::default() };
     let superblock = Superblock { name: name.to_owned(), ..member(1, 2, 0) };
-    let line = naming::line(&image.mdadm, &superblock).expect("one line at most");
+    let line = naming::line(&image.mdadm, &superblock, &[]).expect("one line at most");
     let name = naming::name(&image, line, &superblock, |path| path == "/dev/md/taken");
     (name.path, name.number, name.foreign)
 }

@@ -148,7 +148,11 @@ fn priority(config: &Config, path: MapPath<'_>) -> Priority {
         _ if detect => asymmetric(path.scsi, false),
         Some("alua" | "sysfs") if path.scsi.alua => asymmetric(path.scsi, exclusive),
         None | Some("const" | "alua" | "sysfs") => Priority { value: 1, asymmetric: false, known: true },
-        Some(_) => Priority { value: 1, asymmetric: false, known: false },
+        // What it would answer is not known, but a handler may have told which paths are better.
+        Some(_) => {
+            let value = if path.scsi.access.is_some() { asymmetric(path.scsi, false).value } else { 1 };
+            Priority { value, asymmetric: false, known: false }
+        }
     }
 }
 

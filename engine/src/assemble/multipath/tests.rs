@@ -360,6 +360,24 @@ fn a_map_without_partitions() {
     }
 }
 
+/// A path of the passive controller does not come first, though what the array's own prioritizer would say is not known.
+#[test]
+fn unknown_prioritizers_go_by_what_the_handler_says() {
+    let path = |place: &str, access: Option<&str>| ScsiFacts {
+        access: access.map(str::to_owned),
+        ..scsi(WWID, place)
+    };
+    let text = "defaults {\n prio rdac\n path_grouping_policy group_by_prio\n}";
+    let owner = |first, second| {
+        let params = params(text, &[path("a", first), path("b", second)]);
+        let at = |number| params.find(number).expect("both paths");
+        at(" 8:0 ") < at(" 8:16 ")
+    };
+    assert!(!owner(Some("standby"), Some("active/optimized")));
+    assert!(owner(Some("active/optimized"), Some("standby")));
+    assert!(owner(None, None));
+}
+
 /// Red Hat's kpartx.rules leave it to kpartx what stands between a map's name and a number.
 #[test]
 fn partitions_are_spelled_as_the_root_spells_them() {

@@ -370,6 +370,9 @@ fn runs<'a>(group: &Group<'a>, lv: usize) -> Vec<Run<'a>> {
 }
 
 fn continues(group: &Group<'_>, run: &Run<'_>, next: &Segment) -> bool {
+    if matches!(next.kind.as_str(), "zero" | "error") {
+        return run.segment.kind == next.kind;
+    }
     let (one, other) = (Parts::of(run.segment), Parts::of(next));
     let count = one.area_count();
     if !matches!(next.kind.as_str(), "striped" | "linear")

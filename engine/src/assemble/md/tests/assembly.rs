@@ -90,6 +90,25 @@ fn a_mirror_is_assembled_and_mounted() {
     }
 }
 
+/// mdadm.conf(5), `devices=`.
+#[test]
+fn an_array_line_that_names_devices() {
+    for (words, number) in [
+        ("devices=/dev/sd[ab]", Some(7)),
+        ("devices=/dev/sdc,/dev/sdb", Some(7)),
+        ("devices=/dev/sdc", None),
+        ("devices=/dev/*/sda", None),
+        ("name=other devices=/dev/sda", None),
+    ] {
+        let conf = mdadm_conf::parse(&format!("ARRAY /dev/md7 {words}\n")).0;
+        let mut script = Script::with_image(eager(), ImageFacts { mdadm: conf, ..ImageFacts::default() });
+        script.disk("sda", on_disk(member(1, 2, 0)));
+        let requests = assembled(&script.disk("sdb", on_disk(member(1, 2, 1))));
+        assert_eq!(requests.len(), 1, "{words}");
+        assert_eq!(requests[0].number, number, "{words}");
+    }
+}
+
 #[test]
 fn an_array_that_does_not_run_is_not_read() {
     let mut script = Script::new(eager());
