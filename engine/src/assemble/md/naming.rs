@@ -45,7 +45,8 @@ pub(super) fn line<'a>(
     let minor = (superblock.version == Version::V0_90).then(|| superblock.name.parse::<u32>().ok()).flatten();
     let mut matching = conf.arrays.iter().filter(|line| {
         let by_devices = !line.devices.is_empty();
-        let by_name = line.uuid.is_none() && line.super_minor.is_none() && (!by_devices || line.name.is_some());
+        let by_name =
+            line.uuid.is_none() && line.super_minor.is_none() && (!by_devices || line.name.is_some());
         (!by_devices || members.iter().any(|member| has_path_like(member, &line.devices)))
             && line.uuid.is_none_or(|uuid| uuid == superblock.uuid)
             && line.super_minor.is_none_or(|wanted| Some(wanted) == minor)
