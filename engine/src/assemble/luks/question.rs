@@ -71,9 +71,9 @@ impl Luks {
             if container.header(view, &name).is_none() || (keysource_pending && !container.keys.is_empty()) {
                 continue;
             }
-            let keys_are_due = container.keys_until.is_none_or(|until| view.now < until)
+            let may_come = container.keys_until.is_none_or(|until| view.now < until)
                 && container.keys.iter().any(Key::may_come);
-            if container.images.is_empty() && keys_are_due {
+            if container.images.is_empty() && may_come {
                 self.waiting_for_key = self.waiting_for_key.into_iter().chain(container.keys_until).min();
                 continue;
             }

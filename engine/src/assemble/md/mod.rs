@@ -122,11 +122,6 @@ fn running(table: &Table) -> BTreeSet<DevName> {
     table.iter().filter(|device| device.facts.md.is_some()).map(|device| device.name.clone()).collect()
 }
 
-/// The devices with superblocks of the same array.
-fn members_of<'a>(table: &'a Table, of: &Superblock) -> Vec<&'a Device> {
-    table.iter().filter(|device| superblock(device).is_some_and(|one| one.uuid == of.uuid)).collect()
-}
-
 /// How claims of this assembler begin.
 const CLAIM: &str = "MD array ";
 
@@ -156,7 +151,7 @@ impl Md {
         if view.plan.auto == Some(false) {
             return Err(Unwanted::AutoOff);
         }
-        match naming::line(&view.image.mdadm, superblock, &members_of(view.table, superblock)) {
+        match naming::line(&view.image.mdadm, superblock, view.table) {
             Err(()) => return Err(Unwanted::Ambiguous),
             Ok(Some(line)) if line.ignore => return Err(Unwanted::Ignored),
             Ok(Some(_)) => {}
@@ -236,7 +231,7 @@ impl Md {
         requests: &mut Requests<'_>,
     ) {
         let best = judged.best;
-        let line = naming::line(&view.image.mdadm, best, &members_of(view.table, best));
+        let line = naming::line(&view.image.mdadm, best, view.table);
         let line = line.ok().flatten().filter(|line| !line.ignore);
         let taken = |path: &str| {
             let ours = self

@@ -5,7 +5,7 @@ use ondisk::kmod::glob;
 use ondisk::md::{Superblock, Version};
 
 use crate::image::ImageFacts;
-use crate::table::Device;
+use crate::table::{Device, Table};
 
 /// What an array is to be called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,19 +35,22 @@ fn has_path_like(device: &Device, patterns: &[String]) -> bool {
     names.any(|name| patterns.iter().any(|pattern| matches(&name, pattern)))
 }
 
-/// The `ARRAY` line of the image's mdadm.conf that means this array, to which `members` belong; `Err` if several do
+/// The `ARRAY` line of the image's mdadm.conf that means this array; `Err` if several do
 /// (mdadm: config.c, `conf_match`).
 pub(super) fn line<'a>(
     conf: &'a MdadmConf,
     superblock: &Superblock,
-    members: &[&Device],
+    table: &Table,
 ) -> Result<Option<&'a ArrayLine>, ()> {
     let minor = (superblock.version == Version::V0_90).then(|| superblock.name.parse::<u32>().ok()).flatten();
+    let is_member =
+        |device: &&Device| super::superblock(device).is_some_and(|one| one.uuid == superblock.uuid);
+    let members = || table.iter().filter(is_member);
     let mut matching = conf.arrays.iter().filter(|line| {
         let by_devices = !line.devices.is_empty();
         let by_name =
             line.uuid.is_none() && line.super_minor.is_none() && (!by_devices || line.name.is_some());
-        (!by_devices || members.iter().any(|member| has_path_like(member, &line.devices)))
+        (!by_devices || members().any(|member| has_path_like(member, &line.devices)))
             && line.uuid.is_none_or(|uuid| uuid == superblock.uuid)
             && line.super_minor.is_none_or(|wanted| Some(wanted) == minor)
             && (!by_name || line.name.as_ref() == Some(&superblock.name))

@@ -8,6 +8,7 @@ use ondisk::md::{Role, Superblock, Version};
 
 use super::naming;
 use crate::ImageFacts;
+use crate::table::Table;
 
 /// A member of a clean array of this level in this slot.
 fn member(level: i32, disks: u32, slot: u16) -> Superblock {
@@ -54,7 +55,7 @@ fn named(conf: &str, host: &str, name: &str) -> (Option<String>, Option<u32>, bo
     let image =
         ImageFacts { mdadm: mdadm_conf::parse(conf).0, hostname: host.to_owned(), ..ImageFacts::default() };
     let superblock = Superblock { name: name.to_owned(), ..member(1, 2, 0) };
-    let line = naming::line(&image.mdadm, &superblock, &[]).expect("one line at most");
+    let line = naming::line(&image.mdadm, &superblock, &Table::default()).expect("one line at most");
     let name = naming::name(&image, line, &superblock, |path| path == "/dev/md/taken");
     (name.path, name.number, name.foreign)
 }
